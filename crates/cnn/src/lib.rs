@@ -1,0 +1,1 @@
+//! Convolutional networks for Glassbox: layers, blocks, LeNet and ResNet.

@@ -1,0 +1,1 @@
+//! Parameters, layers, losses, optimizers, data loading and the training loop of Glassbox.

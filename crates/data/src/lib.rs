@@ -1,0 +1,1 @@
+//! Datasets, loaders of common file formats and image transforms for Glassbox.

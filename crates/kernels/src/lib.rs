@@ -1,0 +1,20 @@
+//! Differentiable operations for training on Candle.
+//!
+//! Every operation is one function that takes and returns [`candle_core::Tensor`]s and has right gradients on every
+//! device. On the CPU it is a custom op with its own backward; elsewhere it is composed of Candle's operations. Callers
+//! never ask which. This is the only crate of Glassbox that may contain `unsafe` code.
+
+pub mod activation;
+pub mod conv;
+pub mod embedding;
+pub mod loss;
+pub mod norm;
+pub mod optim;
+pub mod pool;
+pub mod softmax;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
+pub mod upsample;
+
+/// The result of an operation: Candle's own, since a kernel knows neither layers nor files.
+pub type Result<T> = candle_core::Result<T>;
