@@ -1,1 +1,46 @@
-//! Parameters, layers, losses, optimizers, data loading and the training loop of Glassbox.
+//! Parameters, layers, losses, optimizers, metrics, data loading and the training loop of Glassbox.
+//!
+//! A [`ParamStore`] holds a model's parameters by name; a [`Layer`] maps a tensor to a tensor under a [`Pass`].
+#![forbid(unsafe_code)]
+
+pub mod dataset;
+mod device;
+mod error;
+pub mod init;
+mod layer;
+mod layers;
+pub mod loss;
+pub mod metric;
+pub mod optim;
+pub mod params;
+mod pass;
+mod pattern;
+pub mod probe;
+mod rng;
+mod state;
+mod tensor_ext;
+mod tensors;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
+pub mod train;
+
+pub use dataset::{Batch, Collate, Dataset, Sample};
+pub use device::device;
+pub use error::{Error, Result};
+pub use init::Init;
+pub use layer::{Flatten, Layer, Residual, Sequential};
+pub use layers::*;
+pub use loss::{Loss, Reduction};
+pub use metric::Metric;
+pub use optim::{GradTransform, Gradients, Optimizer, Schedule};
+pub use params::{Kind, LoadReport, Param, ParamStore, VarBuilder};
+pub use pass::Pass;
+pub use probe::{Probe, Seen, Site};
+pub use rng::{Rng, RngState, Seed};
+pub use state::State;
+pub use tensor_ext::TensorExt;
+pub use tensors::write_atomic;
+pub use train::Progress;
+
+pub use candle_core;
+pub use candle_nn;

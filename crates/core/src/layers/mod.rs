@@ -1,0 +1,5 @@
+//! The layers that every family uses.
+
+mod linear;
+
+pub use linear::Linear;

@@ -1,0 +1,72 @@
+//! Named tensors in safetensors files, written atomically and checked when read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use safetensors::SafeTensors;
+
+use crate::{Error, Result};
+
+/// The key of our text in a file's header. There is one only: the format's writer takes a hash map, whose order would
+/// change from run to run.
+const HEADER_KEY: &str = "glassbox";
+
+/// Writes `tensors` as a safetensors file, with `header` as a text in its header. Atomic: see [`write_atomic`].
+pub(crate) fn save(path: &Path, tensors: &BTreeMap<String, Tensor>, header: Option<&str>) -> Result<()> {
+    let contiguous = tensors.iter().map(|(name, t)| Ok((name, t.contiguous()?))).collect::<Result<BTreeMap<_, _>>>()?;
+    let header = header.map(|text| HashMap::from([(HEADER_KEY.to_string(), text.to_string())]));
+    let bytes = safetensors::serialize(contiguous.iter().map(|(name, t)| (name.as_str(), t)), header)
+        .map_err(|e| Error::format(path.display(), format!("cannot be written as safetensors: {e}")))?;
+    write_atomic(path, &bytes)
+}
+
+/// Reads a safetensors file: its tensors on the CPU, and the text that [`save`] put in its header.
+pub(crate) fn load(path: &Path) -> Result<(BTreeMap<String, Tensor>, Option<String>)> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let broken =
+        |e: &dyn std::fmt::Display| Error::format(path.display(), format!("not a whole safetensors file: {e}"));
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| broken(&e))?;
+    let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).map_err(|e| broken(&e))?;
+    let header = metadata.metadata().as_ref().and_then(|m| m.get(HEADER_KEY).cloned());
+    Ok((tensors.into_iter().collect(), header))
+}
+
+/// Writes a file so that at any moment either the old content or the whole new one is there: a temporary file beside it,
+/// synchronised to the disk, then renamed.
+///
+/// # Errors
+/// The system refuses one of these; the temporary file is then removed.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let temporary = temporary_beside(path);
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    let renamed = written.and_then(|()| std::fs::rename(&temporary, path)).and_then(|()| sync_folder(path));
+    renamed.map_err(|e| {
+        let _ = std::fs::remove_file(&temporary);
+        Error::io(path, e)
+    })
+}
+
+fn temporary_beside(path: &Path) -> PathBuf {
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
+}
+
+/// The rename itself lasts only once the folder is synchronised; only Unix can open a folder for that.
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> std::io::Result<()> {
+    Ok(())
+}
