@@ -1,8 +1,12 @@
 //! Samples by index, and batches of them.
 
+mod loader;
+
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
+
+pub use loader::{Batches, DataLoader, Position};
 
 use crate::{Error, Result, Rng};
 
@@ -14,8 +18,8 @@ pub trait Dataset: Send + Sync {
     /// Number of samples.
     fn len(&self) -> usize;
 
-    /// The sample at `index`. `rng` is for augmentation: its numbers depend on the run's seed, the epoch and the index
-    /// alone, so that the sample is the same whichever thread loads it. A plain dataset leaves it alone.
+    /// The sample at `index`. `rng` is for augmentation: its numbers depend on the loader's seed, the epoch and the
+    /// sample's place in it alone, so that the sample is the same whichever thread loads it. A plain dataset leaves it alone.
     ///
     /// # Errors
     /// The index is out of range, or the sample cannot be read.
