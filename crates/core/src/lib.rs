@@ -31,7 +31,9 @@ pub use init::Init;
 pub use layer::{Flatten, Layer, Residual, Sequential};
 pub use layers::*;
 pub use loss::{Loss, Reduction};
-pub use metric::Metric;
+pub use metric::{
+    Accuracy, Average, ConfusionMatrix, FBeta, Metric, Perplexity, PrAuc, Precision, R2, Recall, RocAuc, TopK,
+};
 pub use optim::{GradTransform, Gradients, Optimizer, Schedule};
 pub use params::{Kind, LoadReport, Param, ParamStore, VarBuilder};
 pub use pass::Pass;
