@@ -93,9 +93,11 @@ fn integers(targets: &Tensor) -> Result<Vec<i64>> {
     if targets.dtype().is_int() {
         return Ok(targets.flatten_all()?.to_dtype(DType::I64)?.to_vec1()?);
     }
-    let whole = |(position, value): (usize, f64)| match value.fract() == 0.0 {
-        true => Ok(value as i64),
-        false => Err(Error::invalid(format!("target {position} of the batch"), "a class", value)),
+    let whole = |(position, value): (usize, f64)| {
+        if value.fract() == 0.0 {
+            return Ok(value as i64);
+        }
+        Err(Error::invalid(format!("target {position} of the batch"), "a class", value))
     };
     targets.to_f64_vec()?.into_iter().enumerate().map(whole).collect()
 }
