@@ -24,7 +24,7 @@ mod tensors;
 pub mod testkit;
 pub mod train;
 
-pub use dataset::{Batch, Collate, Dataset, Sample};
+pub use dataset::{Batch, Collate, Dataset, DatasetExt, Sample, Sampler, Subset, TensorDataset};
 pub use device::device;
 pub use error::{Error, Result};
 pub use init::Init;
