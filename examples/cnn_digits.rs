@@ -46,7 +46,7 @@ fn example() -> anyhow::Result<()> {
     let reloaded = ParamStore::new(Seed(0), &device);
     let model = SmallCnn::new(config(), reloaded.root())?;
     reloaded.load(run.out.join("model.safetensors"))?;
-    let mut confusion = ConfusionMatrix::new(10);
+    let mut confusion = ConfusionMatrix::new(10)?;
     let mut shown = vec![];
     for batch in DataLoader::new(test, 256).batches(Position::default(), &device)? {
         let batch = batch?;
@@ -59,7 +59,7 @@ fn example() -> anyhow::Result<()> {
     if !run.quiet {
         println!("\n{confusion}\n\n{}", side_by_side(&shown));
     }
-    let accuracy = confusion.accuracy();
+    let accuracy = confusion.compute()?;
     common::print_result(
         &[("accuracy", accuracy), ("validation_loss", fitted.scores.value("validation_loss").unwrap_or(f64::NAN))],
         fitted.seconds,

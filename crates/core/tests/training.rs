@@ -36,8 +36,8 @@ fn step(learning_rate: f64) -> Step {
         .unwrap();
     SupervisedStep::new(model, CrossEntropy::default(), AdamW::new(&params, learning_rate).unwrap())
         .schedule(OneCycle::new(learning_rate))
-        .transform(Accumulate::new(2).unwrap())
-        .transform(ClipNorm::new(1.0).unwrap())
+        .transform(Accumulate::new(2))
+        .transform(ClipNorm::new(1.0))
         .metric(Accuracy::default())
         .average_weights(0.9)
         .unwrap()
