@@ -4,7 +4,6 @@ mod ext;
 mod memory;
 mod sampler;
 mod split;
-
 #[cfg(test)]
 mod tests;
 mod wrappers;
