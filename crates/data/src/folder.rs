@@ -1,20 +1,20 @@
 //! Images in a folder per class.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Seek};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use glassbox_core::{Dataset, Error, Result, Rng, Sample};
-use image::imageops::{FilterType, resize};
-use image::{DynamicImage, ImageFormat, ImageReader, Limits, RgbImage};
+use image::imageops::FilterType;
+use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 
 use crate::images::out_of_range;
+use crate::source::{open, read_at_most};
 
 /// Larger sides are refused before any pixel is decoded.
 const MAX_SIDE: u32 = 16_384;
-/// What a decoder may allocate for one image, in bytes.
-const MAX_ALLOC: u64 = 512 << 20;
+/// What one image may take when decoded, in bytes.
+const MAX_DECODED: u64 = 512 << 20;
 const EXTENSIONS: [&str; 3] = ["png", "jpg", "jpeg"];
 
 /// How many values a pixel has.
@@ -108,8 +108,9 @@ impl Dataset for ImageFolder {
 
     fn get(&self, index: usize, _rng: &mut Rng) -> Result<Sample> {
         let (path, class) = self.file(index)?;
-        let file = File::open(path).map_err(|e| Error::io(path, e))?;
-        let input = decode_image(BufReader::new(file), self.color, self.size, &path.display().to_string())?;
+        let place = path.display().to_string();
+        let bytes = read_at_most(&mut open(path)?, MAX_DECODED, &place)?;
+        let input = decode_image(&bytes, self.color, self.size, &place)?;
         Ok(Sample { input, target: Tensor::new(*class, &Device::Cpu)? })
     }
 
@@ -118,40 +119,47 @@ impl Dataset for ImageFolder {
     }
 }
 
-/// A PNG or JPEG image as a tensor of (channels, height, width), f32 in [0, 1], resized to `size` = (height, width);
-/// `place` is its name in errors.
+/// A PNG or JPEG file's `bytes` as a tensor of (channels, height, width), f32 in [0, 1], resized to `size` =
+/// (height, width); `place` is its name in errors.
 ///
 /// # Errors
-/// The image is neither PNG nor JPEG, is damaged, has a side above 16,384 pixels or takes more than 512 MiB to decode; the
-/// size is 0 or above 16,384.
-pub fn decode_image(
-    reader: impl BufRead + Seek,
-    color: ColorMode,
-    size: (usize, usize),
-    place: &str,
-) -> Result<Tensor> {
+/// The image is neither PNG nor JPEG, is damaged or cut off, declares more pixels than its bytes can hold, has a side
+/// above 16,384 pixels or takes more than 512 MiB when decoded; the size is 0 or above 16,384.
+pub fn decode_image(bytes: &[u8], color: ColorMode, size: (usize, usize), place: &str) -> Result<Tensor> {
     check_size(size)?;
-    let mut reader = ImageReader::new(reader).with_guessed_format().map_err(|e| Error::io(place, e))?;
-    if !matches!(reader.format(), Some(ImageFormat::Png | ImageFormat::Jpeg)) {
-        return Err(Error::format(place, "neither a PNG nor a JPEG image"));
+    // How many bytes of pixels a byte of the file can hold at most. PNG: 1,032 of deflate, times 32 from a bit to four
+    // colours. JPEG: a block of 64 values takes a bit, and a chroma block stands for up to 16.
+    let (format, expansion) = match image::guess_format(bytes) {
+        Ok(format @ ImageFormat::Png) => (format, 33_024),
+        Ok(format @ ImageFormat::Jpeg) => (format, 2_048),
+        _ => return Err(Error::format(place, "neither a PNG nor a JPEG image")),
+    };
+    // The JPEG decoder paints what is missing of a file that was cut off.
+    if format == ImageFormat::Jpeg && last(bytes, 0xd9) < last(bytes, 0xda) {
+        return Err(Error::format(place, "cannot be decoded: the file ends inside the image"));
     }
     let mut limits = Limits::default();
     (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
-    limits.max_alloc = Some(MAX_ALLOC);
+    limits.max_alloc = Some((bytes.len() as u64).saturating_mul(expansion).min(MAX_DECODED));
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits);
     let image = reader.decode().map_err(|e| Error::format(place, format!("cannot be decoded: {e}")))?;
     to_tensor(image, color, size)
 }
 
+/// Where a JPEG marker occurs last: `d9` ends an image, `da` starts a scan. None sorts before all.
+fn last(bytes: &[u8], marker: u8) -> Option<usize> {
+    bytes.windows(2).rposition(|pair| *pair == [0xff, marker])
+}
+
 fn to_tensor(image: DynamicImage, color: ColorMode, (height, width): (usize, usize)) -> Result<Tensor> {
-    let pixels: RgbImage = image.into_rgb8();
-    let pixels = match pixels.dimensions() == (width as u32, height as u32) {
-        true => pixels,
-        false => resize(&pixels, width as u32, height as u32, FilterType::Triangle),
-    };
-    let plane = |value: &dyn Fn(&[u8; 3]) -> u8| -> Vec<f32> {
-        pixels.pixels().map(|p| f32::from(value(&p.0)) / 255.0).collect()
-    };
+    let mut image = DynamicImage::ImageRgb8(image.into_rgb8());
+    if (image.height(), image.width()) != (height as u32, width as u32) {
+        image = image.resize_exact(width as u32, height as u32, FilterType::Triangle);
+    }
+    let bytes = image.into_rgb8().into_raw();
+    let pixels = bytes.as_chunks::<3>().0;
+    let plane = |value: &dyn Fn(&[u8; 3]) -> u8| pixels.iter().map(|p| f32::from(value(p)) / 255.0).collect::<Vec<_>>();
     let values = match color {
         ColorMode::Rgb => [plane(&|p| p[0]), plane(&|p| p[1]), plane(&|p| p[2])].concat(),
         ColorMode::Grey => plane(&luma),

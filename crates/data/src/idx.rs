@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use glassbox_core::{Error, Result};
 
 use crate::ImageDataset;
-use crate::source::{decompressed, open, read_at_most, read_error};
+use crate::source::{decompressed, is_at_end, open, read_at_most, read_error};
 
 /// An array as an IDX file holds it.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,12 +58,11 @@ pub fn parse(reader: impl BufRead, place: &str) -> Result<Idx> {
     })?;
     let too_large = || Error::format(place, format!("declares {dims:?} values, more than can be addressed"));
     let total = dims.iter().try_fold(size, |bytes, &n| bytes.checked_mul(n)).ok_or_else(too_large)?;
-    // One more than declared: a file that goes on is told, and the end of a gzip stream brings its checksum's verdict.
-    let bytes = read_at_most(&mut *reader, (total as u64).saturating_add(1), place)?;
+    let bytes = read_at_most(&mut *reader, total as u64, place)?;
     if bytes.len() < total {
         return Err(Error::format(place, ends_at(&dims, bytes.len(), total)));
     }
-    if bytes.len() > total {
+    if !is_at_end(&mut *reader, place)? {
         return Err(Error::format(place, format!("goes on after the {total} bytes that {dims:?} takes")));
     }
     Ok(Idx { data: values(code, bytes), dims })

@@ -20,15 +20,21 @@ pub(crate) fn read_error(place: &str, error: std::io::Error) -> Error {
     }
 }
 
-/// At most `limit` bytes. Memory grows with what arrives, so a declared length costs nothing until its bytes are there.
+/// At most `limit` bytes, fewer where the content ends or a compressed stream is cut off. Memory grows with what arrives,
+/// so a declared length costs nothing until its bytes are there.
 pub(crate) fn read_at_most(reader: &mut dyn Read, limit: u64, place: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     match reader.take(limit).read_to_end(&mut bytes) {
-        // A compressed stream that was cut off: what came before is kept, and the caller sees that it is too short.
-        Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(bytes),
-        Err(e) => Err(read_error(place, e)),
-        Ok(_) => Ok(bytes),
+        Err(e) if e.kind() != ErrorKind::UnexpectedEof => Err(read_error(place, e)),
+        _ => Ok(bytes),
     }
+}
+
+/// Whether nothing follows. A compressed stream checks its checksum here.
+pub(crate) fn is_at_end(reader: &mut dyn Read, place: &str) -> Result<bool> {
+    let mut rest = Vec::new();
+    reader.take(1).read_to_end(&mut rest).map_err(|e| read_error(place, e))?;
+    Ok(rest.is_empty())
 }
 
 /// `reader`'s content, decompressed where it starts as gzip does.

@@ -1,7 +1,6 @@
 use super::*;
 use glassbox_core::Seed;
-use image::{Luma, Rgb};
-use std::io::Cursor;
+use image::{Luma, Rgb, RgbImage};
 
 fn encoded(image: DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
@@ -14,7 +13,7 @@ fn colors() -> DynamicImage {
 }
 
 fn decode(bytes: &[u8], color: ColorMode, size: (usize, usize)) -> Result<Tensor> {
-    decode_image(Cursor::new(bytes), color, size, "x.png")
+    decode_image(bytes, color, size, "x.png")
 }
 
 fn values(tensor: &Tensor) -> Vec<f32> {
@@ -62,6 +61,9 @@ fn bad_images_are_errors() {
     assert_eq!(error(b"GIF89a trailing", (1, 2)), "x.png: neither a PNG nor a JPEG image");
     assert!(error(&png, (0, 2)).contains("sides of 1 to 16384"));
     assert!(error(&png, (1, 16_385)).contains("sides of 1 to 16384"));
+    let flat = DynamicImage::ImageRgb8(RgbImage::from_fn(40, 40, |x, y| Rgb([x as u8 * 6, y as u8 * 5, 77])));
+    let jpeg = encoded(flat, ImageFormat::Jpeg);
+    assert!(error(&jpeg[..jpeg.len() * 3 / 4], (4, 4)).ends_with("the file ends inside the image"));
     // A header that claims 65,535 by 65,535 pixels.
     let mut huge = png.clone();
     huge[16..24].copy_from_slice(&[0, 0, 255, 255, 0, 0, 255, 255]);

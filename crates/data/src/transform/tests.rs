@@ -26,7 +26,7 @@ fn normalize_works_on_channels() {
 #[test]
 fn pad_crop_shifts_by_up_to_the_padding() {
     // Position 1 of three is marked; over many draws it appears at each place the shift allows, and is lost in none.
-    let mut row = vec![0.0; 9];
+    let mut row = vec![0f32; 9];
     row[4] = 1.0;
     let image = Tensor::from_vec(row, (1, 3, 3), &Device::Cpu).unwrap();
     let mut rng = Seed(3).rng();
