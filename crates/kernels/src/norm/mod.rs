@@ -1,0 +1,4 @@
+//! Normalisation.
+
+mod batch;
+pub use batch::*;
