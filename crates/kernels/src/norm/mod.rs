@@ -1,0 +1,8 @@
+//! Normalisations.
+
+mod group;
+mod layer;
+mod rms;
+pub use group::*;
+pub use layer::*;
+pub use rms::*;
