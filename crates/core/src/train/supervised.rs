@@ -156,9 +156,8 @@ impl<M: Layer, L: Loss> TrainStep for SupervisedStep<M, L> {
     fn load_state(&mut self, state: &State) -> Result<()> {
         self.optimizer.load_state(&state.nested("optimizer"))?;
         self.schedule.load_state(&state.nested("schedule"))?;
-        let params = self.optimizer.params().clone();
         for (i, transform) in self.transforms.iter_mut().enumerate() {
-            transform.load_state(&state.nested(&format!("transform.{i}")), &params)?;
+            transform.load_state(&state.nested(&format!("transform.{i}")), self.optimizer.params())?;
         }
         self.average.as_mut().map_or(Ok(()), |average| average.load_state(&state.nested("average")))
     }
