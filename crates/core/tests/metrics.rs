@@ -1,5 +1,8 @@
 //! Metrics against scikit-learn's values, and where they are not defined.
 
+// Clippy lets `#[test]` functions unwrap, but not the functions that they share.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
