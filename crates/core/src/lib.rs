@@ -24,14 +24,16 @@ mod tensors;
 pub mod testkit;
 pub mod train;
 
-pub use dataset::{Batch, Collate, Dataset, Sample};
+pub use dataset::{Batch, Collate, Dataset, DatasetExt, Sample, Sampler, Subset, TensorDataset};
 pub use device::device;
 pub use error::{Error, Result};
 pub use init::Init;
 pub use layer::{Flatten, Layer, Residual, Sequential};
 pub use layers::*;
 pub use loss::{Loss, Reduction};
-pub use metric::Metric;
+pub use metric::{
+    Accuracy, Average, ConfusionMatrix, FBeta, Metric, Perplexity, PrAuc, Precision, R2, Recall, RocAuc, TopK,
+};
 pub use optim::{GradTransform, Gradients, Optimizer, Schedule};
 pub use params::{Kind, LoadReport, Param, ParamStore, VarBuilder};
 pub use pass::Pass;

@@ -1,10 +1,24 @@
 //! Samples by index, and batches of them.
 
+mod ext;
+mod memory;
+mod sampler;
+mod split;
+#[cfg(test)]
+mod tests;
+mod wrappers;
+
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
 use crate::{Error, Result, Rng};
+
+pub use ext::DatasetExt;
+pub use memory::{TensorDataset, VecDataset};
+pub use sampler::{Sampler, WeightedSampler, class_balanced_weights};
+pub use split::Fold;
+pub use wrappers::{Concat, Map, Subset};
 
 /// A sized, indexable collection of samples.
 pub trait Dataset: Send + Sync {
