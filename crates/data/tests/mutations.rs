@@ -122,7 +122,14 @@ fn pictures(format: ImageFormat) -> Vec<Vec<u8>> {
         image.write_to(&mut bytes, format).unwrap();
         bytes.into_inner()
     };
-    vec![encode(color.to_luma8().into()), encode(color)]
+    let extension = if format == ImageFormat::Png { "png" } else { "jpg" };
+    let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/images")).unwrap();
+    let mut paths: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|e| e == extension));
+    paths.sort();
+    let mut seeds: Vec<Vec<u8>> = paths.iter().map(|path| std::fs::read(path).unwrap()).collect();
+    seeds.extend([encode(color.to_luma8().into()), encode(color)]);
+    seeds
 }
 
 fn decodes(bytes: &[u8], rng: &mut Rng) -> bool {
