@@ -67,7 +67,7 @@ impl SmallCnnConfig {
 
 /// Convolutions with activation and 2 × 2 max pooling, then two fully connected layers.
 ///
-/// Parameters: `conv1`, `bn1` (where configured), `conv2`, …, `fc1`, `fc2`. It has about 52,000 of them by default, and
+/// Parameters: `conv1`, `bn1` (where configured), `conv2`, …, `fc1`, `fc2`. It has 53,002 of them by default, and
 /// 421,642 for images of 28 × 28.
 ///
 /// # Shapes
