@@ -1,10 +1,34 @@
 //! Gradients to new parameters, in composed pieces: transforms, optimizers, schedules.
 
+mod adagrad;
+mod adam;
+mod average;
+mod check;
 mod gradients;
+mod lion;
+mod muon;
+mod rmsprop;
+mod schedule;
+mod sgd;
+mod slots;
+mod transform;
 
 use crate::{ParamStore, Progress, Result, State};
 
+pub use adagrad::Adagrad;
+pub use adam::{Adam, AdamW};
+pub use average::WeightAverage;
 pub use gradients::Gradients;
+pub use lion::Lion;
+pub use muon::{Muon, MuonAdjust};
+pub use rmsprop::RmsProp;
+pub use schedule::{
+    Constant, Cosine, CosineRestarts, Exponential, InverseSqrt, MultiStep, OneCycle, Polynomial, ReduceOnPlateau,
+    StepDecay, Warmup,
+};
+pub use sgd::Sgd;
+pub use slots::Group;
+pub use transform::{Accumulate, ClipNorm, ClipValue};
 
 /// Changes parameters along their gradients.
 pub trait Optimizer: Send {
@@ -55,12 +79,12 @@ pub trait GradTransform: Send {
         Ok(State::default())
     }
 
-    /// Goes on from a saved state.
+    /// Goes on from a saved state; `params` are the parameters whose gradients it gets.
     ///
     /// # Errors
     /// The state does not fit.
-    fn load_state(&mut self, state: &State) -> Result<()> {
-        let _ = state;
+    fn load_state(&mut self, state: &State, params: &ParamStore) -> Result<()> {
+        let _ = (state, params);
         Ok(())
     }
 }

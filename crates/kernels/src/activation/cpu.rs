@@ -103,16 +103,6 @@ pub(crate) fn map<T: WithDType>(xs: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
     out
 }
 
-/// `f` of every pair of elements; the slices have one length.
-pub(crate) fn map2<T: WithDType>(xs: &[T], ys: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
-    let mut out = vec![T::zero(); xs.len()];
-    chunks(&mut out, CHUNK, |i, out| {
-        let (xs, ys) = (&xs[i * CHUNK..][..out.len()], &ys[i * CHUNK..][..out.len()]);
-        simd(|| out.iter_mut().zip(xs).zip(ys).for_each(|((out, &x), &y)| *out = f(x, y)));
-    });
-    out
-}
-
 /// `f` of every triple of elements; the slices have one length.
 pub(crate) fn map3<T: WithDType>(xs: &[T], ys: &[T], zs: &[T], f: impl Fn(T, T, T) -> T + Sync) -> Vec<T> {
     let mut out = vec![T::zero(); xs.len()];

@@ -1,6 +1,7 @@
 //! What the kernels of convolution, pooling, resampling and batch normalisation share: element types and storage.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use candle_core::{CpuStorage, DType, Layout, Storage, Tensor, WithDType};
 
@@ -116,4 +117,19 @@ pub(crate) fn sum_f64(len: usize, term: impl Fn(usize) -> f64) -> f64 {
     }
     let rest: f64 = (whole..len).map(&term).sum();
     lanes.iter().sum::<f64>() + rest
+}
+
+/// The outputs `i` of an axis for which `i · stride + shift - padding` lies inside `0..input`, and that position for the
+/// first of them.
+#[inline(always)]
+pub(crate) fn outputs_inside(
+    output: usize,
+    stride: usize,
+    shift: usize,
+    padding: usize,
+    input: usize,
+) -> (Range<usize>, usize) {
+    let start = padding.saturating_sub(shift).div_ceil(stride).min(output);
+    let end = (input + padding).saturating_sub(shift).div_ceil(stride).clamp(start, output);
+    (start..end, (start * stride + shift).saturating_sub(padding))
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::element::outputs_inside;
 use super::params::{Conv2dParams, ConvTranspose2dParams};
 use crate::Result;
 
@@ -88,7 +89,7 @@ impl Geometry {
         for axis in 0..2 {
             input[axis] = transposed_size(name, output[axis], kernel[axis], params, axis)?;
         }
-        let out_channels = group_out.checked_mul(params.groups).unwrap_or(usize::MAX);
+        let out_channels = group_out.saturating_mul(params.groups);
         // Named for the convolution: what goes in here is what came out there.
         Self {
             batch,
@@ -172,10 +173,7 @@ impl Geometry {
     /// The output columns for which kernel column `kx` lies inside the input, and the input column of the first one.
     #[inline(always)]
     pub fn output_columns(&self, kx: usize) -> (Range<usize>, usize) {
-        let (stride, shift, padding) = (self.stride[1], kx * self.dilation[1], self.padding[1]);
-        let start = padding.saturating_sub(shift).div_ceil(stride).min(self.output[1]);
-        let end = (self.input[1] + padding).saturating_sub(shift).div_ceil(stride).clamp(start, self.output[1]);
-        (start..end, (start * stride + shift).saturating_sub(padding))
+        outputs_inside(self.output[1], self.stride[1], kx * self.dilation[1], self.padding[1], self.input[1])
     }
 
     /// Images that one job handles together: more than one where an image is so small that the product would spend its
@@ -254,7 +252,7 @@ fn check_common(
 }
 
 fn check_divisible(name: &str, what: &str, channels: usize, groups: usize) -> Result<()> {
-    if channels % groups != 0 {
+    if !channels.is_multiple_of(groups) {
         candle_core::bail!("{name}: expected {what} divisible by groups {groups}, got {channels}");
     }
     Ok(())

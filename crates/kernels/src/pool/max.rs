@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::{Pool1dParams, Pool2dParams, Windows, as_image, dims4};
 use crate::Result;
-use crate::conv::element::{Element, elements, is_fused, per_float, simd, with_elements};
+use crate::conv::element::{Element, elements, is_fused, outputs_inside, per_float, simd, with_elements};
 
 /// The largest element of each window, as PyTorch's `max_pool2d`.
 ///
@@ -86,29 +86,47 @@ impl MaxPool {
     }
 }
 
-/// The maxima of one plane and where they are.
+/// The maxima of one plane and where they are: each tap of the window is compared for a whole output row at once, with
+/// selects rather than branches, since which element wins is unpredictable.
 #[inline(always)]
 fn max_plane<T: Element>(rows: &Windows, columns: &Windows, xs: &[T], ys: &mut [T], sources: &mut [u32]) {
-    let width = columns.input;
+    let (width, stride) = (columns.input, columns.stride);
     let lines = ys.chunks_exact_mut(columns.output).zip(sources.chunks_exact_mut(columns.output));
     for (oy, (ys, sources)) in lines.enumerate() {
-        let window_rows = rows.range(oy);
-        for (ox, (y, source)) in ys.iter_mut().zip(sources).enumerate() {
-            let window = columns.range(ox);
-            let mut at = window_rows.start * width + window.start;
-            let mut largest = xs[at];
-            for row in window_rows.clone() {
-                let start = row * width + window.start;
-                for (i, &x) in xs[start..row * width + window.end].iter().enumerate() {
-                    // Selects rather than branches: which element wins is unpredictable.
-                    let wins = (x > largest) | x.is_nan();
-                    largest = if wins { x } else { largest };
-                    at = if wins { start + i } else { at };
+        let window = rows.range(oy);
+        // Where all of a window is -inf, its first element is the source.
+        ys.fill(T::from_f64(f64::NEG_INFINITY));
+        for (ox, source) in sources.iter_mut().enumerate() {
+            *source = (window.start * width + columns.range(ox).start) as u32;
+        }
+        for row in window {
+            for kx in 0..columns.kernel {
+                let (inside, x) = outputs_inside(columns.output, stride, kx, columns.padding, width);
+                let at = row * width + x;
+                let (ys, sources) = (&mut ys[inside.clone()], &mut sources[inside]);
+                match stride {
+                    _ if ys.is_empty() => {}
+                    1 => keep_larger(ys, sources, xs[at..].iter(), at, 1),
+                    _ => keep_larger(ys, sources, xs[at..].iter().step_by(stride), at, stride),
                 }
             }
-            *y = largest;
-            *source = at as u32;
         }
+    }
+}
+
+/// Replaces each maximum that its element of `xs` exceeds; `at` is the first element's position, `stride` the step.
+#[inline(always)]
+fn keep_larger<'a, T: Element>(
+    maxima: &mut [T],
+    sources: &mut [u32],
+    xs: impl Iterator<Item = &'a T>,
+    at: usize,
+    stride: usize,
+) {
+    for (i, ((largest, source), &x)) in maxima.iter_mut().zip(sources).zip(xs).enumerate() {
+        let wins = (x > *largest) | x.is_nan();
+        *largest = if wins { x } else { *largest };
+        *source = if wins { (at + i * stride) as u32 } else { *source };
     }
 }
 

@@ -171,7 +171,8 @@ fn f32_agrees_with_f64() {
     let wide = values((2, 3, 9, 8), 1).unwrap();
     let narrow = wide.to_dtype(DType::F32).unwrap();
     let params = Pool2dParams { kernel: [3, 2], stride: [2, 2], padding: [1, 1], ceil_mode: true };
-    let functions: [&dyn Fn(&Tensor) -> Result<Tensor>; 3] =
+    type Function<'a> = &'a dyn Fn(&Tensor) -> Result<Tensor>;
+    let functions: [Function; 3] =
         [&|t| max_pool2d(t, &params), &|t| avg_pool2d(t, &params, true), &|t| adaptive_avg_pool2d(t, [4, 3])];
     for function in functions {
         for (wide, narrow) in run(&wide, function).iter().zip(run(&narrow, function)) {

@@ -1,6 +1,9 @@
 //! Values against loops written from the definition, gradients against central differences, and the composed path
 //! against the fused one.
 
+mod errors;
+mod transposed;
+
 use candle_core::{DType, Device, Tensor, Var};
 
 use super::*;
@@ -164,79 +167,6 @@ fn conv2d_composed_agrees() {
     }
 }
 
-/// Shapes of xs and weight, parameters.
-fn transposed_cases() -> Vec<([usize; 4], [usize; 4], ConvTranspose2dParams)> {
-    let params = |stride, padding, output_padding, dilation, groups| ConvTranspose2dParams {
-        stride,
-        padding,
-        output_padding,
-        dilation,
-        groups,
-    };
-    vec![
-        ([2, 3, 4, 3], [3, 2, 3, 3], params([1, 1], [0, 0], [0, 0], [1, 1], 1)),
-        ([2, 3, 3, 4], [3, 2, 4, 4], params([2, 2], [1, 1], [0, 0], [1, 1], 1)),
-        ([2, 2, 3, 2], [2, 3, 3, 2], params([2, 3], [1, 0], [1, 2], [1, 1], 1)),
-        ([1, 2, 3, 4], [2, 2, 2, 3], params([1, 2], [1, 1], [1, 0], [2, 1], 1)),
-        ([2, 4, 3, 3], [4, 2, 3, 3], params([2, 2], [1, 1], [1, 1], [1, 1], 2)),
-        ([2, 3, 3, 4], [3, 1, 3, 3], params([2, 2], [1, 1], [1, 1], [1, 1], 3)),
-        ([2, 3, 4, 3], [3, 4, 1, 1], params([1, 1], [0, 0], [0, 0], [1, 1], 1)),
-        // More is cut off than the kernel adds.
-        ([1, 1, 5, 5], [1, 2, 2, 2], params([1, 1], [2, 2], [0, 0], [1, 1], 1)),
-    ]
-}
-
-#[test]
-fn conv_transpose2d_gradients() {
-    for (xs, weight, params) in transposed_cases() {
-        let bias = values(weight[1] * params.groups, 3).unwrap();
-        let inputs = [values(&xs[..], 1).unwrap(), values(&weight[..], 2).unwrap(), bias];
-        check_gradients(&inputs, |t| conv_transpose2d(&t[0], &t[1], Some(&t[2]), &params)).unwrap();
-    }
-}
-
-/// `<conv_transpose2d(x, w), y> = <x, conv2d(y, w)>` for every y: the values follow from those of conv2d.
-#[test]
-fn conv_transpose2d_is_the_adjoint_of_conv2d() {
-    for (xs, weight, params) in transposed_cases() {
-        let (x, w) = (values(&xs[..], 1).unwrap(), values(&weight[..], 2).unwrap());
-        let ys = conv_transpose2d(&x, &w, None, &params).unwrap();
-        for axis in 0..2 {
-            let (size, kernel) = (xs[axis + 2], weight[axis + 2]);
-            let full = (size - 1) * params.stride[axis] + params.dilation[axis] * (kernel - 1) + 1;
-            assert_eq!(ys.dims()[axis + 2], full + params.output_padding[axis] - 2 * params.padding[axis]);
-        }
-        let forward = Conv2dParams {
-            stride: params.stride,
-            padding: symmetric_padding(params.padding),
-            dilation: params.dilation,
-            groups: params.groups,
-        };
-        for seed in 10..14 {
-            let y = values(ys.shape().clone(), seed).unwrap();
-            let image = conv2d(&y, &w, None, &forward).unwrap();
-            let dot = |a: &Tensor, b: &Tensor| flat(a).iter().zip(flat(b)).map(|(a, b)| a * b).sum::<f64>();
-            // Output padding adds windows beyond the last: the extra ones see no element of x.
-            let image = image.narrow(2, 0, xs[2]).unwrap().narrow(3, 0, xs[3]).unwrap();
-            assert_close(&[dot(&ys, &y)], &[dot(&x, &image)], CLOSE);
-        }
-    }
-}
-
-#[test]
-fn conv_transpose2d_composed_agrees() {
-    for (xs, weight, params) in transposed_cases() {
-        let geometry = Geometry::transposed("test", &xs, &weight, &params).unwrap();
-        let inputs = [values(&xs[..], 1).unwrap(), values(&weight[..], 2).unwrap()];
-        let fused = run(&inputs, |t| conv_transpose2d(&t[0], &t[1], None, &params));
-        let composed = run(&inputs, |t| composed::input_gradient(&geometry, &t[0], &t[1]));
-        for (fused, composed) in fused.iter().zip(&composed) {
-            assert_eq!(fused.dims(), composed.dims());
-            assert_close(&flat(composed), &flat(fused), CLOSE);
-        }
-    }
-}
-
 #[test]
 fn conv1d_gradients() {
     for params in [
@@ -322,61 +252,5 @@ fn same_padding_keeps_the_size() {
         let padding = [same_padding(kernel, dilation); 2];
         let params = Conv2dParams { padding, dilation: [dilation; 2], ..Default::default() };
         assert_eq!(conv2d(&xs, &weight, None, &params).unwrap().dims(), xs.dims());
-    }
-}
-
-#[test]
-fn errors_say_what_was_expected_and_what_came() {
-    let xs = values((1, 4, 5, 5), 1).unwrap();
-    let weight = values((6, 4, 3, 3), 2).unwrap();
-    let base = Conv2dParams::default();
-    let message = |xs: &Tensor, weight: &Tensor, bias: Option<&Tensor>, params: Conv2dParams| {
-        conv2d(xs, weight, bias, &params).unwrap_err().to_string()
-    };
-    let checks = [
-        (message(&xs, &values((6, 3, 3, 3), 2).unwrap(), None, base), "expected weight dimension 1 to be 4"),
-        (
-            message(&xs, &values((6, 4, 7, 3), 2).unwrap(), None, base),
-            "no larger than the padded input (5) on axis 2, got 7",
-        ),
-        (message(&xs, &weight, None, Conv2dParams { groups: 3, ..base }), "in_channels divisible by groups 3, got 4"),
-        (message(&xs, &weight, None, Conv2dParams { groups: 4, ..base }), "out_channels divisible by groups 4, got 6"),
-        (message(&xs, &weight, None, Conv2dParams { groups: 0, ..base }), "at least 1 group, got 0"),
-        (message(&xs, &weight, None, Conv2dParams { stride: [0, 1], ..base }), "stride of at least 1, got [0, 1]"),
-        (message(&xs, &weight, None, Conv2dParams { dilation: [1, 0], ..base }), "dilation of at least 1, got [1, 0]"),
-        (message(&xs, &weight, Some(&values(5, 1).unwrap()), base), "bias of shape [6], got [5]"),
-        (message(&xs.get(0).unwrap(), &weight, None, base), "expected xs of four dimensions, got [4, 5, 5]"),
-        (message(&xs, &weight.to_dtype(DType::F32).unwrap(), None, base), "expected weight of dtype F64, got F32"),
-        (
-            message(&xs, &weight, None, Conv2dParams { padding: [[usize::MAX, 1], [0, 0]], ..base }),
-            "padding or dilation overflows on axis 2",
-        ),
-        (
-            message(&xs, &weight, None, Conv2dParams { padding: [[1 << 40, 1], [1 << 40, 0]], ..base }),
-            "elements is too large",
-        ),
-    ];
-    for (message, part) in checks {
-        assert!(message.contains(part), "expected {part:?} in {message:?}");
-    }
-}
-
-#[test]
-fn transposed_errors_say_what_was_expected_and_what_came() {
-    let xs = values((1, 4, 5, 5), 1).unwrap();
-    let weight = values((4, 2, 3, 3), 2).unwrap();
-    let base = ConvTranspose2dParams::default();
-    let message = |weight: &Tensor, params: ConvTranspose2dParams| {
-        conv_transpose2d(&xs, weight, None, &params).unwrap_err().to_string()
-    };
-    let checks = [
-        (message(&values((3, 2, 3, 3), 2).unwrap(), base), "expected weight dimension 0 to be 4"),
-        (message(&weight, ConvTranspose2dParams { groups: 3, ..base }), "in_channels divisible by groups 3, got 4"),
-        (message(&weight, ConvTranspose2dParams { output_padding: [0, 1], ..base }), "output_padding less than"),
-        (message(&weight, ConvTranspose2dParams { padding: [4, 0], ..base }), "padding less than half of the 7 rows"),
-        (message(&weight, ConvTranspose2dParams { stride: [1, 0], ..base }), "stride of at least 1, got [1, 0]"),
-    ];
-    for (message, part) in checks {
-        assert!(message.contains(part), "expected {part:?} in {message:?}");
     }
 }

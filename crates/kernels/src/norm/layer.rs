@@ -1,0 +1,312 @@
+//! Layer normalisation, and the row kernels that it shares with group normalisation.
+
+use std::sync::OnceLock;
+
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
+use rayon::prelude::*;
+
+use crate::Result;
+use crate::activation::cpu::{
+    by_float, is_fused, output, rows, rows_per_chunk, simd, sum_by, tensor, values, with_values,
+};
+use crate::activation::math::Float;
+
+/// Normalises every sample over its last dimensions: (x − mean) / √(variance + eps) · weight + bias, with the biased
+/// variance.
+///
+/// # Shapes
+/// `xs` ends in `normalized_shape`; `weight` and `bias` have that shape. The result has the shape of `xs`.
+///
+/// # Errors
+/// Where shapes or dtypes disagree, or `eps` is negative.
+///
+/// Ba et al. 2016, arXiv 1607.06450.
+pub fn layer_norm(
+    xs: &Tensor,
+    weight: Option<&Tensor>,
+    bias: Option<&Tensor>,
+    normalized_shape: &[usize],
+    eps: f64,
+) -> Result<Tensor> {
+    if normalized_shape.is_empty() || !xs.dims().ends_with(normalized_shape) {
+        candle_core::bail!("layer_norm: expected last dimensions {normalized_shape:?}, got {:?}", xs.dims());
+    }
+    let len = normalized_shape.iter().product();
+    let weight = parameter("layer_norm", "weight", weight, xs, normalized_shape, 1.0)?;
+    let bias = parameter("layer_norm", "bias", bias, xs, normalized_shape, 0.0)?;
+    check_eps("layer_norm", eps)?;
+    if is_fused(xs) {
+        xs.apply_op3(&weight, &bias, RowNorm::new(Affine { row_len: len, channels: len, plane: 1 }, eps))
+    } else {
+        let rows = xs.reshape(((), len))?;
+        let normal = composed_normal(&rows, eps)?.reshape(xs.shape())?;
+        normal.broadcast_mul(&weight)?.broadcast_add(&bias)
+    }
+}
+
+/// A checked parameter, or a constant where there is none.
+pub(super) fn parameter(
+    who: &str,
+    name: &str,
+    given: Option<&Tensor>,
+    xs: &Tensor,
+    shape: &[usize],
+    default: f64,
+) -> Result<Tensor> {
+    let Some(given) = given else {
+        return Tensor::full(default, shape, xs.device())?.to_dtype(xs.dtype());
+    };
+    if given.dims() != shape || given.dtype() != xs.dtype() {
+        let (dims, dtype) = (given.dims(), given.dtype());
+        candle_core::bail!("{who}: expected {name} {shape:?} {:?}, got {dims:?} {dtype:?}", xs.dtype());
+    }
+    Ok(given.clone())
+}
+
+pub(super) fn check_eps(who: &str, eps: f64) -> Result<()> {
+    if eps >= 0.0 && eps.is_finite() {
+        return Ok(());
+    }
+    candle_core::bail!("{who}: expected eps of at least 0, got {eps}")
+}
+
+/// Rows (n, len) with mean 0 and variance 1, from Candle's operations.
+pub(super) fn composed_normal(rows: &Tensor, eps: f64) -> Result<Tensor> {
+    let centered = rows.broadcast_sub(&rows.mean_keepdim(1)?)?;
+    let variance = centered.sqr()?.mean_keepdim(1)?;
+    centered.broadcast_div(&(variance + eps)?.sqrt()?)
+}
+
+/// Which weight an element of a row takes: element j of row i has channel (i · row_len + j) / plane mod channels.
+#[derive(Clone, Copy)]
+pub(super) struct Affine {
+    /// Elements normalised together.
+    pub row_len: usize,
+    /// How many weights there are.
+    pub channels: usize,
+    /// Neighbouring elements that share a weight.
+    pub plane: usize,
+}
+
+impl Affine {
+    /// The weights of row `i`: where they start, and how many.
+    fn of_row(&self, i: usize) -> std::ops::Range<usize> {
+        let count = self.row_len / self.plane;
+        let start = i * count % self.channels;
+        start..start + count
+    }
+}
+
+/// Normalises rows of neighbouring elements, each with its own mean and variance.
+pub(super) struct RowNorm {
+    affine: Affine,
+    eps: f64,
+    /// Mean and 1 / √(variance + eps) of every row, which forward leaves for backward.
+    statistics: OnceLock<Vec<(f64, f64)>>,
+}
+
+impl RowNorm {
+    pub(super) fn new(affine: Affine, eps: f64) -> Self {
+        RowNorm { affine, eps, statistics: OnceLock::new() }
+    }
+}
+
+impl CustomOp3 for RowNorm {
+    fn name(&self) -> &'static str {
+        "row_norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        xs: &CpuStorage,
+        xs_l: &Layout,
+        weight: &CpuStorage,
+        weight_l: &Layout,
+        bias: &CpuStorage,
+        bias_l: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        by_float!("row_norm", xs.dtype(), T => {
+            let (xs, weight) = (values::<T>(xs, xs_l)?, values::<T>(weight, weight_l)?);
+            let statistics = statistics(&xs, self.affine.row_len, self.eps);
+            let out = forward(&xs, &weight, &values::<T>(bias, bias_l)?, &statistics, self.affine);
+            // Another forward with the same op would find the same values.
+            let _ = self.statistics.set(statistics);
+            Ok(output(out, xs_l.shape()))
+        })
+    }
+
+    fn bwd(
+        &self,
+        xs: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _res: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let Some(statistics) = self.statistics.get() else {
+            candle_core::bail!("row_norm: backward before forward");
+        };
+        by_float!("row_norm", xs.dtype(), T => {
+            with_values::<T, _>(xs, |x| with_values::<T, _>(weight, |w| with_values::<T, _>(grad, |g| {
+                let grad_xs = xs.track_op().then(|| tensor(grad_input(x, w, g, statistics, self.affine), xs.shape()));
+                let affine = (weight.track_op() || bias.track_op()).then(|| grad_affine(x, g, statistics, self.affine));
+                let (grad_w, grad_b) = affine.unzip();
+                let grad_w = grad_w.filter(|_| weight.track_op()).map(|v| tensor::<T>(v, weight.shape()));
+                let grad_b = grad_b.filter(|_| bias.track_op()).map(|v| tensor::<T>(v, bias.shape()));
+                Ok((grad_xs.transpose()?, grad_w.transpose()?, grad_b.transpose()?))
+            })))
+        })
+    }
+}
+
+fn statistics<T: Float>(xs: &[T], row_len: usize, eps: f64) -> Vec<(f64, f64)> {
+    let of_row = |xs: &[T]| {
+        simd(|| {
+            let mean = sum_by(xs.len(), |i| xs[i]) / row_len as f64;
+            let center = T::from_f64(mean);
+            let variance = sum_by(xs.len(), |i| (xs[i] - center) * (xs[i] - center)) / row_len as f64;
+            (mean, 1.0 / (variance + eps).sqrt())
+        })
+    };
+    xs.par_chunks(row_len.max(1)).with_min_len(rows_per_chunk(row_len)).map(of_row).collect()
+}
+
+fn forward<T: Float>(xs: &[T], weight: &[T], bias: &[T], statistics: &[(f64, f64)], affine: Affine) -> Vec<T> {
+    let Affine { row_len, plane, .. } = affine;
+    let mut out = vec![T::zero(); xs.len()];
+    rows(&mut out, row_len, |i, out| {
+        let (xs, channels) = (&xs[i * row_len..][..row_len], affine.of_row(i));
+        let (mean, scale) = (T::from_f64(statistics[i].0), T::from_f64(statistics[i].1));
+        let (weight, bias) = (&weight[channels.clone()], &bias[channels]);
+        if plane == 1 {
+            let terms = xs.iter().zip(weight).zip(bias);
+            out.iter_mut().zip(terms).for_each(|(out, ((&x, &w), &b))| *out = (x - mean) * scale * w + b);
+        } else {
+            let planes = out.chunks_mut(plane).zip(xs.chunks(plane));
+            for ((out, xs), (&w, &b)) in planes.zip(weight.iter().zip(bias)) {
+                out.iter_mut().zip(xs).for_each(|(out, &x)| *out = (x - mean) * scale * w + b);
+            }
+        }
+    });
+    out
+}
+
+/// scale · (h − mean(h) − n · mean(h n)) with n the normalised row and h = grad · weight.
+fn grad_input<T: Float>(xs: &[T], weight: &[T], grad: &[T], statistics: &[(f64, f64)], affine: Affine) -> Vec<T> {
+    let Affine { row_len, plane, .. } = affine;
+    let mut out = vec![T::zero(); xs.len()];
+    rows(&mut out, row_len, |i, out| {
+        let (xs, grad) = (&xs[i * row_len..][..row_len], &grad[i * row_len..][..row_len]);
+        let (mean, scale) = (T::from_f64(statistics[i].0), T::from_f64(statistics[i].1));
+        let weight = &weight[affine.of_row(i)];
+        for ((out, grad), &w) in out.chunks_mut(plane).zip(grad.chunks(plane)).zip(weight) {
+            out.iter_mut().zip(grad).for_each(|(h, &g)| *h = g * w);
+        }
+        let len = row_len as f64;
+        let mean_h = T::from_f64(sum_by(row_len, |j| out[j]) / len);
+        let mean_hn = T::from_f64(sum_by(row_len, |j| out[j] * ((xs[j] - mean) * scale)) / len);
+        for (out, &x) in out.iter_mut().zip(xs) {
+            *out = scale * (*out - mean_h - (x - mean) * scale * mean_hn);
+        }
+    });
+    out
+}
+
+/// The gradients of weight and bias, added up over fixed ranges of rows and then over the ranges, in order.
+fn grad_affine<T: Float>(xs: &[T], grad: &[T], statistics: &[(f64, f64)], affine: Affine) -> (Vec<T>, Vec<T>) {
+    let Affine { row_len, channels, plane } = affine;
+    let per_chunk = rows_per_chunk(row_len).max(statistics.len().div_ceil(MAX_PARTIAL_SUMS));
+    let of_chunk = |(chunk, statistics): (usize, &[(f64, f64)])| {
+        let (mut weight, mut bias) = (vec![T::zero(); channels], vec![T::zero(); channels]);
+        for (j, &(mean, scale)) in statistics.iter().enumerate() {
+            let i = chunk * per_chunk + j;
+            let part = i * row_len..(i + 1) * row_len;
+            let range = affine.of_row(i);
+            let row =
+                Row { xs: &xs[part.clone()], grad: &grad[part], mean: T::from_f64(mean), scale: T::from_f64(scale) };
+            simd(|| row.add(plane, &mut weight[range.clone()], &mut bias[range]));
+        }
+        (weight, bias)
+    };
+    let partial: Vec<_> = statistics.par_chunks(per_chunk).enumerate().map(of_chunk).collect();
+    let (mut weight, mut bias) = (vec![T::zero(); channels], vec![T::zero(); channels]);
+    for (w, b) in &partial {
+        weight.iter_mut().zip(w).for_each(|(sum, &w)| *sum += w);
+        bias.iter_mut().zip(b).for_each(|(sum, &b)| *sum += b);
+    }
+    (weight, bias)
+}
+
+/// At most so many ranges of rows have sums of their own.
+pub(super) const MAX_PARTIAL_SUMS: usize = 64;
+
+struct Row<'a, T> {
+    xs: &'a [T],
+    grad: &'a [T],
+    mean: T,
+    scale: T,
+}
+
+impl<T: Float> Row<'_, T> {
+    /// Adds the row's share to the gradients of its weights and biases.
+    #[inline(always)]
+    fn add(&self, plane: usize, weight: &mut [T], bias: &mut [T]) {
+        let (mean, scale) = (self.mean, self.scale);
+        if plane == 1 {
+            let sums = weight.iter_mut().zip(bias);
+            for ((w, b), (&x, &g)) in sums.zip(self.xs.iter().zip(self.grad)) {
+                *w += g * ((x - mean) * scale);
+                *b += g;
+            }
+            return;
+        }
+        let planes = self.xs.chunks(plane).zip(self.grad.chunks(plane));
+        for ((w, b), (xs, grad)) in weight.iter_mut().zip(bias).zip(planes) {
+            *w += T::from_f64(sum_by(plane, |i| grad[i] * ((xs[i] - mean) * scale)));
+            *b += T::from_f64(sum_by(plane, |i| grad[i]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::{check_gradients, values};
+
+    fn flat(tensor: &Tensor) -> Vec<f64> {
+        tensor.to_dtype(candle_core::DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn gradients() {
+        let (w, b) = (values((4, 4), 2).unwrap(), values((4, 4), 3).unwrap());
+        let inputs = [values((3, 4, 4), 1).unwrap(), w, b];
+        check_gradients(&inputs, |t| layer_norm(&t[0], Some(&t[1]), Some(&t[2]), &[4, 4], 1e-5)).unwrap();
+        check_gradients(&inputs[..1], |t| layer_norm(&t[0], None, None, &[4], 1e-5)).unwrap();
+        check_gradients(&inputs[..1], |t| composed_normal(&t[0].reshape(((), 4))?, 1e-5)).unwrap();
+    }
+
+    #[test]
+    fn fused_equals_composed_on_both_sides_of_the_parallel_threshold() {
+        for (n, len) in [(5, 3), (9, 100), (700, 65)] {
+            let xs = (values((n, len), 1).unwrap() + 3.0).unwrap();
+            let (w, b) = (values(len, 2).unwrap(), values(len, 3).unwrap());
+            let want = composed_normal(&xs, 1e-5).unwrap().broadcast_mul(&w).unwrap().broadcast_add(&b).unwrap();
+            let got = layer_norm(&xs, Some(&w), Some(&b), &[len], 1e-5).unwrap();
+            for (a, b) in flat(&got).iter().zip(flat(&want)) {
+                assert!((a - b).abs() < 1e-12, "{a}, {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_shapes_are_named() {
+        let xs = values((2, 6), 1).unwrap();
+        let error = layer_norm(&xs, None, None, &[5], 1e-5).unwrap_err().to_string();
+        assert!(error.contains("layer_norm: expected last dimensions [5], got [2, 6]"), "{error}");
+        let weight = values(5, 1).unwrap();
+        let error = layer_norm(&xs, Some(&weight), None, &[6], 1e-5).unwrap_err().to_string();
+        assert!(error.contains("layer_norm: expected weight [6] F64, got [5] F64"), "{error}");
+    }
+}
