@@ -50,10 +50,8 @@ impl SmallCnnConfig {
     fn grid(&self) -> Result<Pair> {
         let Pair { height, width } = self.image_size;
         let halvings = self.channels.len() as u32;
-        let grid = Pair {
-            height: height.checked_shr(halvings).unwrap_or(0),
-            width: width.checked_shr(halvings).unwrap_or(0),
-        };
+        let grid =
+            Pair { height: height.checked_shr(halvings).unwrap_or(0), width: width.checked_shr(halvings).unwrap_or(0) };
         if halvings == 0 {
             return Err(Error::invalid("channels", "at least one convolution", "none"));
         }
