@@ -1,4 +1,7 @@
 //! Gradients to new parameters, in composed pieces: transforms, optimizers, schedules.
+//!
+//! Each has PyTorch's formulas and defaults; what differs is said where it does. Settings out of range are found where
+//! they are first used: at the first step, the first gradient, the first rate.
 
 mod adagrad;
 mod adam;
@@ -90,6 +93,11 @@ pub trait GradTransform: Send {
 }
 
 /// The learning rate over the steps of a run.
+///
+/// Every schedule counts the run's steps, never epochs: [`Progress::step`] 1 has the value that PyTorch's scheduler of the
+/// same name has before its first `step()`. A step is a batch, also where several batches are [accumulated](Accumulate)
+/// for one update. A decay per epoch is one every [`Progress::steps_per_epoch`] steps. [`ReduceOnPlateau`] alone moves with
+/// the validations.
 pub trait Schedule: Send {
     /// The rate of the step at `progress`, where `base` is the optimizer's.
     ///

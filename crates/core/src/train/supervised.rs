@@ -157,7 +157,7 @@ impl<M: Layer, L: Loss> TrainStep for SupervisedStep<M, L> {
         self.optimizer.load_state(&state.nested("optimizer"))?;
         self.schedule.load_state(&state.nested("schedule"))?;
         for (i, transform) in self.transforms.iter_mut().enumerate() {
-            transform.load_state(&state.nested(&format!("transform.{i}")))?;
+            transform.load_state(&state.nested(&format!("transform.{i}")), self.optimizer.params())?;
         }
         self.average.as_mut().map_or(Ok(()), |average| average.load_state(&state.nested("average")))
     }

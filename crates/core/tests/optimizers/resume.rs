@@ -16,7 +16,7 @@ fn five_steps_and_five_more_are_ten() {
         fixtures.run(optimizer.as_mut(), 0..5);
         let (weights, state) = (whole.tensors(), optimizer.state().unwrap());
         let resumed = fixtures.model(DType::F32);
-        resumed.load_tensors(&weights).unwrap();
+        resumed.load_tensors("the weights after five steps", &weights).unwrap();
         // The saved state must not follow the optimizer that it was taken from.
         fixtures.run(optimizer.as_mut(), 5..10);
 

@@ -1,10 +1,4 @@
 //! Learning rates over the steps of a run.
-//!
-//! Every schedule counts optimizer steps, never epochs: the first step, [`Progress::step`] 1, has the value that
-//! PyTorch's scheduler of the same name has before its first `step()`. A decay per epoch is one every
-//! [`Progress::steps_per_epoch`] steps. [`ReduceOnPlateau`] alone moves with the validations.
-//!
-//! Wrong settings are found at the first [`Schedule::rate`].
 
 mod cosine;
 mod decay;
