@@ -182,7 +182,8 @@ impl Golden {
     /// The case's tensors whose names start with `prefix`, without it.
     fn part(&self, case: &str, prefix: &str) -> BTreeMap<String, Tensor> {
         let prefix = format!("{case}/{prefix}");
-        let named = self.tensors.iter().filter_map(|(key, t)| Some((key.strip_prefix(&prefix)?.to_string(), t.clone())));
+        let named =
+            self.tensors.iter().filter_map(|(key, t)| Some((key.strip_prefix(&prefix)?.to_string(), t.clone())));
         named.collect()
     }
 }

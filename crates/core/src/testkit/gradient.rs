@@ -24,7 +24,8 @@ pub(super) struct Setting<'a> {
 impl Setting<'_> {
     /// Checks every gradient, and gives the names of the parameters whose gradient is not all zero.
     pub(super) fn check(&self) -> Result<Vec<String>> {
-        let leaf = Var::from_tensor(&if self.transposed { self.input.t()?.contiguous()? } else { self.input.copy()? })?;
+        let leaf =
+            Var::from_tensor(&if self.transposed { self.input.t()?.contiguous()? } else { self.input.copy()? })?;
         let grads = self.objective(&leaf)?.backward()?;
         let mut nonzero = vec![];
         if self.input.dtype() == DType::F64 {
