@@ -26,3 +26,8 @@ pub use blocks::*;
 pub use layers::*;
 pub use models::*;
 pub use pair::{Padding, Pair};
+
+/// The README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -50,10 +50,8 @@ impl SmallCnnConfig {
     fn grid(&self) -> Result<Pair> {
         let Pair { height, width } = self.image_size;
         let halvings = self.channels.len() as u32;
-        let grid = Pair {
-            height: height.checked_shr(halvings).unwrap_or(0),
-            width: width.checked_shr(halvings).unwrap_or(0),
-        };
+        let grid =
+            Pair { height: height.checked_shr(halvings).unwrap_or(0), width: width.checked_shr(halvings).unwrap_or(0) };
         if halvings == 0 {
             return Err(Error::invalid("channels", "at least one convolution", "none"));
         }
@@ -67,7 +65,7 @@ impl SmallCnnConfig {
 
 /// Convolutions with activation and 2 × 2 max pooling, then two fully connected layers.
 ///
-/// Parameters: `conv1`, `bn1` (where configured), `conv2`, …, `fc1`, `fc2`. It has about 52,000 of them by default, and
+/// Parameters: `conv1`, `bn1` (where configured), `conv2`, …, `fc1`, `fc2`. It has 53,002 of them by default, and
 /// 421,642 for images of 28 × 28.
 ///
 /// # Shapes
