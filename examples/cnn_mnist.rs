@@ -25,7 +25,8 @@ fn example() -> anyhow::Result<()> {
     let args: Args = common::parse(Defaults { out: "runs/cnn_mnist", epochs: "1", batch_size: "256", lr: "0.01" });
     let run = &args.run;
     let device = device(&run.device)?;
-    let folder = run.data.as_ref().context("--data is needed: the folder with train-images-idx3-ubyte and the others")?;
+    let folder =
+        run.data.as_ref().context("--data is needed: the folder with train-images-idx3-ubyte and the others")?;
     let (train, test) = data::mnist(folder)?;
 
     let params = ParamStore::new(Seed(run.seed), &device);

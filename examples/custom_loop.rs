@@ -37,19 +37,27 @@ fn example() -> anyhow::Result<()> {
     let test = DataLoader::new(test, 256);
 
     let params = ParamStore::new(Seed(run.seed), &device);
-    let model = Sequential::new(params.root()).add_named("flatten", |_| Ok(glassbox::Flatten))?.add_named("mlp", |vb| {
-        Mlp::new(MlpConfig { in_features: 64, hidden: vec![128], out_features: 10, ..Default::default() }, vb)
-    })?;
+    let model =
+        Sequential::new(params.root()).add_named("flatten", |_| Ok(glassbox::Flatten))?.add_named("mlp", |vb| {
+            Mlp::new(MlpConfig { in_features: 64, hidden: vec![128], out_features: 10, ..Default::default() }, vb)
+        })?;
     let mut optimizer = AdamW::new(&params, run.lr)?;
     let roles = [("model", params.clone())];
 
     let (mut step, mut first_epoch) = (0, 0);
-    if run.resume && let Some(state) = checkpoint::read_newest(&dir.checkpoints(), &roles, |w| eprintln!("warning: {w}"))? {
+    if run.resume
+        && let Some(state) = checkpoint::read_newest(&dir.checkpoints(), &roles, |w| eprintln!("warning: {w}"))?
+    {
         optimizer.load_state(&state.nested("optimizer"))?;
         (step, first_epoch) = (state.value("step")?, state.value("epoch")?);
     }
     let started = Instant::now();
-    let mut log = File::options().create(true).append(run.resume).write(true).truncate(!run.resume).open(dir.file("metrics.jsonl"))?;
+    let mut log = File::options()
+        .create(true)
+        .append(run.resume)
+        .write(true)
+        .truncate(!run.resume)
+        .open(dir.file("metrics.jsonl"))?;
     let mut accuracy = Accuracy::default();
     let is_over = |step| run.steps.is_some_and(|steps| step >= steps);
     for epoch in first_epoch..run.epochs {

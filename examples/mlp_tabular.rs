@@ -46,7 +46,8 @@ fn example() -> anyhow::Result<()> {
 
     for (fold, (train, test)) in table.clone().k_folds_stratified(FOLDS, Seed(7))?.into_iter().enumerate() {
         let prepared = prepared(&table, train.indices())?;
-        let (train, test) = (prepared.clone().subset(train.indices().to_vec())?, prepared.subset(test.indices().to_vec())?);
+        let (train, test) =
+            (prepared.clone().subset(train.indices().to_vec())?, prepared.subset(test.indices().to_vec())?);
         let out = run.out.join(format!("fold-{}", fold + 1));
         let fitted = fit(&args, &out, train, Some(test.clone()))?;
         seconds += fitted.seconds;

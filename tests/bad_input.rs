@@ -1,4 +1,5 @@
 //! Bad input to the examples: exit code 1, an error that says who, expected, got, where, and nothing half-written.
+#![allow(clippy::unwrap_used)] // A test that cannot go on fails.
 
 mod support;
 

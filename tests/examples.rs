@@ -1,4 +1,5 @@
 //! What the examples promise: their scores, their files, their last line.
+#![allow(clippy::unwrap_used)] // A test that cannot go on fails.
 
 mod support;
 
@@ -52,7 +53,8 @@ fn a_loop_of_ones_own_resumes_to_the_same_bytes() {
 
 #[test]
 fn help_says_what_each_flag_does_with_its_default() {
-    let flags = ["--data", "--out", "--seed", "--epochs", "--steps", "--batch-size", "--lr", "--device", "--resume", "--quiet"];
+    let flags =
+        ["--data", "--out", "--seed", "--epochs", "--steps", "--batch-size", "--lr", "--device", "--resume", "--quiet"];
     for name in ["cnn_digits", "cnn_mnist", "mlp_tabular", "custom_layer", "custom_loop"] {
         let help = support::example(name).arg("--help").output().unwrap();
         let text = String::from_utf8_lossy(&help.stdout);

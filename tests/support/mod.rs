@@ -1,5 +1,5 @@
 //! What the tests of the examples share.
-#![allow(dead_code)] // Each test uses a part of it.
+#![allow(dead_code, clippy::unwrap_used)] // Each test uses a part of it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -9,7 +9,11 @@ pub fn example(name: &str) -> Command {
     let tests = std::env::current_exe().unwrap();
     let profile = tests.parent().and_then(Path::parent).unwrap();
     let path: PathBuf = profile.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    assert!(path.exists(), "{} is not built: run `cargo test --workspace`, or `cargo build --examples`", path.display());
+    assert!(
+        path.exists(),
+        "{} is not built: run `cargo test --workspace`, or `cargo build --examples`",
+        path.display()
+    );
     Command::new(path)
 }
 

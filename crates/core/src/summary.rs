@@ -61,7 +61,8 @@ pub fn summary_of(model: &dyn Layer, params: &ParamStore, input: &Tensor) -> Res
     let mut rows = recorder.rows.lock().unwrap_or_else(PoisonError::into_inner).clone();
     for param in params.all().iter().filter(|p| p.kind() != crate::Kind::Buffer) {
         // The innermost layer that holds it; a layer that runs twice counts its parameters once.
-        let holds = |row: &&mut SummaryRow| param.name().strip_prefix(&row.path).is_some_and(|rest| rest.starts_with('.'));
+        let holds =
+            |row: &&mut SummaryRow| param.name().strip_prefix(&row.path).is_some_and(|rest| rest.starts_with('.'));
         let owner = rows.iter_mut().filter(holds).reduce(|a, b| if b.path.len() > a.path.len() { b } else { a });
         match owner {
             Some(row) => row.num_params += param.elem_count(),
@@ -104,7 +105,8 @@ impl fmt::Display for Summary {
             let output = if row.output.is_empty() { String::new() } else { format!("{:?}", row.output) };
             [row.path.clone(), row.kind.clone(), output, grouped(row.num_params as u64), grouped(row.multiply_adds)]
         }));
-        let widths: [usize; 5] = std::array::from_fn(|c| table.iter().map(|row| row[c].chars().count()).max().unwrap_or(0));
+        let widths: [usize; 5] =
+            std::array::from_fn(|c| table.iter().map(|row| row[c].chars().count()).max().unwrap_or(0));
         let rule = "─".repeat(widths.iter().sum::<usize>() + 8);
         for (i, [layer, kind, output, params, adds]) in table.iter().enumerate() {
             let [a, b, c, d, e] = widths;

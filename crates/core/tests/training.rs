@@ -1,4 +1,5 @@
 //! The trainer: the same seed gives the same bits, stopped or not, whatever the number of loader threads.
+#![allow(clippy::unwrap_used)] // A test that cannot go on fails.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -208,7 +209,8 @@ fn a_loss_that_is_not_finite_ends_the_run_and_names_the_last_good_checkpoint() {
 fn impossible_runs_are_refused_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let new = || Trainer::new(RunDir::new(folder.path()).unwrap());
-    let message = |trainer: Trainer, loader| trainer.fit(step(0.05), loader, None).map(|f| f.steps).unwrap_err().to_string();
+    let message =
+        |trainer: Trainer, loader| trainer.fit(step(0.05), loader, None).map(|f| f.steps).unwrap_err().to_string();
     assert!(message(new(), train_loader(0)).contains("a limit of epochs, steps or time"));
     assert!(message(new().epochs(1), DataLoader::new(dataset(), 0)).contains("batch size: expected at least 1"));
     let empty = dataset().subset(vec![]).unwrap();

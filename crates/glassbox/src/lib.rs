@@ -16,9 +16,9 @@ pub mod prelude {
     pub use glassbox_core::optim::*;
     pub use glassbox_core::train::callbacks::{Checkpoints, EarlyStopping, MetricLog, ProgressBar, RestoreBest};
     pub use glassbox_core::{
-        Activation, Batch, Callback, Dataset, Dropout, Error, Layer, Linear, Loss, Metric, Mlp, MlpConfig, ParamStore, Pass,
-        Result, Rng, RunDir, Sample, Seed, Sequential, SupervisedStep, TensorExt, TrainStep, Trainer, VarBuilder, device,
-        summary,
+        Activation, Batch, Callback, Dataset, Dropout, Error, Layer, Linear, Loss, Metric, Mlp, MlpConfig, ParamStore,
+        Pass, Result, Rng, RunDir, Sample, Seed, Sequential, SupervisedStep, TensorExt, TrainStep, Trainer, VarBuilder,
+        device, summary,
     };
 
     #[cfg(feature = "cnn")]

@@ -1,7 +1,7 @@
 //! Batches from a dataset, in a seeded order, on worker threads.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use candle_core::Device;
@@ -109,9 +109,11 @@ impl<B: Send + 'static> DataLoader<B> {
     /// As [`num_batches`](Self::num_batches); those of the dataset come from the iterator.
     pub fn batches(&self, position: Position, device: &Device) -> Result<Batches<B>> {
         let order = self.order(position.epoch)?;
-        let chunks = order.chunks(self.batch_size).enumerate().skip(position.batch).take_while(|(_, chunk)| {
-            !self.drop_last || chunk.len() == self.batch_size
-        });
+        let chunks = order
+            .chunks(self.batch_size)
+            .enumerate()
+            .skip(position.batch)
+            .take_while(|(_, chunk)| !self.drop_last || chunk.len() == self.batch_size);
         let seed = self.seed.child("sample").index(position.epoch);
         let jobs: Vec<Job> = chunks
             .map(|(i, chunk)| Job { indices: chunk.to_vec(), first: (i * self.batch_size) as u64, seed })
@@ -167,9 +169,17 @@ pub struct Batches<B> {
 }
 
 enum Loading<B> {
-    Here { source: Arc<dyn Source<B>>, jobs: std::vec::IntoIter<Job> },
+    Here {
+        source: Arc<dyn Source<B>>,
+        jobs: std::vec::IntoIter<Job>,
+    },
     /// Worker `w` of `n` loads batches w, w + n, …, so that taking turns gives them in order.
-    Threads { receivers: Vec<Receiver<Result<B>>>, threads: Vec<JoinHandle<()>>, next: usize, left: usize },
+    Threads {
+        receivers: Vec<Receiver<Result<B>>>,
+        threads: Vec<JoinHandle<()>>,
+        next: usize,
+        left: usize,
+    },
 }
 
 impl<B: Send + 'static> Batches<B> {

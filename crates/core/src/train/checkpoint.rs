@@ -133,7 +133,8 @@ fn assign(path: &Path, tensors: BTreeMap<String, Tensor>, params: &Roles) -> Res
     let mut rest = tensors;
     for (role, store) in params {
         let prefix = format!("{role}/");
-        let (own, others): (BTreeMap<_, _>, BTreeMap<_, _>) = rest.into_iter().partition(|(k, _)| k.starts_with(&prefix));
+        let (own, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            rest.into_iter().partition(|(k, _)| k.starts_with(&prefix));
         let own = own.into_iter().map(|(name, t)| (name[prefix.len()..].to_string(), t)).collect();
         store.load_tensors(&source, &own)?;
         rest = others;

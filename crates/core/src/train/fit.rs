@@ -140,7 +140,11 @@ impl Fit {
 
     fn load_state(&mut self, state: &State) -> Result<()> {
         let same = |what: &str, saved: u64, now: u64| {
-            if saved == now { Ok(()) } else { Err(Error::invalid(format!("{what} of the resumed run"), saved.to_string(), now)) }
+            if saved == now {
+                Ok(())
+            } else {
+                Err(Error::invalid(format!("{what} of the resumed run"), saved.to_string(), now))
+            }
         };
         same("seed", state.value::<Seed>("seed")?.0, self.seed.0)?;
         let steps_per_epoch = self.run.progress.steps_per_epoch;

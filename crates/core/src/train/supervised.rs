@@ -4,9 +4,11 @@ use candle_core::Device;
 
 use super::average::Average;
 use super::{Progress, Score, Scores, StepReport, TrainStep};
-use crate::optim::{Constant, WeightAverage};
-use crate::{Batch, Error, GradTransform, Gradients, Layer, Loss, Metric, Optimizer, ParamStore, Pass, Result, Schedule, State};
 use crate::TensorExt;
+use crate::optim::{Constant, WeightAverage};
+use crate::{
+    Batch, Error, GradTransform, Gradients, Layer, Loss, Metric, Optimizer, ParamStore, Pass, Result, Schedule, State,
+};
 
 /// Forward, loss, backward, update: a model that learns targets from inputs.
 ///
