@@ -38,8 +38,8 @@ impl Imputer {
     /// Learns from the rows whose indices are `training_rows`.
     ///
     /// # Errors
-    /// No row, or one that is not there; a column without a value in those rows, where the fill needs one; a constant that
-    /// is not finite.
+    /// No row, or one that is not there; a column without a value in those rows, where the fill needs one; a constant
+    /// that is not finite.
     pub fn fit(table: &Table, training_rows: &[usize], fill: Fill) -> Result<Self> {
         check_rows(table, training_rows)?;
         let fills = table.columns().iter().enumerate().map(|(j, column)| {
