@@ -54,10 +54,10 @@ fn example() -> anyhow::Result<()> {
 fn network(vb: VarBuilder) -> Result<Sequential> {
     Sequential::new(vb)
         .add_named("conv1", |vb| Conv2d::new(1, 24, 5, Conv2dConfig::default(), vb))?
-        .add_named("pool1", |_| MaxPool2d::new(2))?
+        .add_named("pool1", |_| Ok(MaxPool2d::new(2)))?
         .add_named("relu1", |_| Ok(Activation::Relu))?
         .add_named("conv2", |vb| Conv2d::new(24, 32, 3, Conv2dConfig::default(), vb))?
-        .add_named("pool2", |_| MaxPool2d::new(2))?
+        .add_named("pool2", |_| Ok(MaxPool2d::new(2)))?
         .add_named("relu2", |_| Ok(Activation::Relu))?
         .add_named("flatten", |_| Ok(glassbox::Flatten))?
         .add_named("fc1", |vb| Linear::new(800, 256, vb))?
