@@ -62,13 +62,6 @@ impl Golden {
         &self.torch
     }
 
-    /// The names of its cases, in order.
-    pub fn cases(&self) -> Vec<&str> {
-        let mut cases: Vec<&str> = self.tensors.keys().filter_map(|key| Some(key.rsplit_once('/')?.0)).collect();
-        cases.dedup();
-        cases
-    }
-
     /// The tensor `CASE/NAME`.
     ///
     /// # Errors
@@ -185,5 +178,21 @@ impl Golden {
         let named =
             self.tensors.iter().filter_map(|(key, t)| Some((key.strip_prefix(&prefix)?.to_string(), t.clone())));
         named.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_fixture_is_an_error_with_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = |name: &str| Golden::open(folder.path().join(name)).unwrap_err().to_string();
+        assert!(message("none.safetensors").contains("none.safetensors"));
+        std::fs::write(folder.path().join("cut.safetensors"), [7; 20]).unwrap();
+        assert!(message("cut.safetensors").contains("cut.safetensors: not a fixture"));
+        ParamStore::new(Seed(1), &Device::Cpu).save(folder.path().join("ours.safetensors")).unwrap();
+        assert!(message("ours.safetensors").contains("no `torch` version in its metadata"));
     }
 }
