@@ -255,7 +255,7 @@ mod tests {
     }
 
     fn composed_of(xs: &Tensor, ys: &Tensor, w: Option<&Tensor>, s: f64, ignore: Option<i64>) -> Tensor {
-        let weight = w.map(|w| vec(w));
+        let weight = w.map(vec);
         let targets = labels(ys, xs.dim(0).unwrap(), xs.dim(1).unwrap(), ignore).unwrap();
         composed(xs, &Rows { targets, weight, smoothing: s, log_sums: OnceLock::new() }).unwrap()
     }

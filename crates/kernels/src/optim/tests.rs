@@ -11,6 +11,9 @@ fn state() -> Var {
     Var::zeros((6, 5), DType::F64, &Device::Cpu).unwrap()
 }
 
+/// One step: parameter, gradient, state, number of the step.
+type Step<'a> = dyn Fn(&Var, &Tensor, &[Var], u64) + 'a;
+
 /// Runs three steps of `fused` and of `composed` from the same parameter and compares parameter and all state.
 fn compare(
     name: &str,
@@ -18,7 +21,7 @@ fn compare(
     fused: impl Fn(&Var, &Tensor, &[Var], u64),
     composed: impl Fn(&Var, &Tensor, &[Var], u64),
 ) {
-    let run = |f: &dyn Fn(&Var, &Tensor, &[Var], u64)| {
+    let run = |f: &Step| {
         let (param, state) = (var(1), (0..num_state).map(|_| state()).collect::<Vec<_>>());
         // A transposed gradient, as a matrix product's backward leaves it.
         (1..4).for_each(|t| f(&param, &values((5, 6), 10 + t).unwrap().t().unwrap(), &state, t));
