@@ -18,29 +18,33 @@ mod pattern;
 pub mod probe;
 mod rng;
 mod state;
+mod summary;
 mod tensor_ext;
 mod tensors;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod train;
 
-pub use dataset::{Batch, Collate, Dataset, Sample};
+pub use dataset::{Batch, Collate, DataLoader, Dataset, DatasetExt, Sample, Sampler, Subset, TensorDataset};
 pub use device::device;
 pub use error::{Error, Result};
 pub use init::Init;
 pub use layer::{Flatten, Layer, Residual, Sequential};
 pub use layers::*;
 pub use loss::{Loss, Reduction};
-pub use metric::Metric;
+pub use metric::{
+    Accuracy, Average, ConfusionMatrix, FBeta, Metric, Perplexity, PrAuc, Precision, R2, Recall, RocAuc, TopK,
+};
 pub use optim::{GradTransform, Gradients, Optimizer, Schedule};
 pub use params::{Kind, LoadReport, Param, ParamStore, VarBuilder};
 pub use pass::Pass;
 pub use probe::{Probe, Seen, Site};
 pub use rng::{Rng, RngState, Seed};
 pub use state::State;
+pub use summary::{Summary, SummaryRow, summary, summary_of};
 pub use tensor_ext::TensorExt;
 pub use tensors::write_atomic;
-pub use train::Progress;
+pub use train::{Callback, Progress, RunDir, SupervisedStep, TrainStep, Trainer};
 
 pub use candle_core;
 pub use candle_nn;

@@ -1,1 +1,47 @@
-//! Datasets, loaders of common file formats and image transforms for Glassbox.
+//! Files to samples: datasets of images and tables, transforms of images, and two real data sets that come along.
+//!
+//! | Data | Read with | Feature |
+//! |---|---|---|
+//! | IDX files (MNIST and its relatives) | [`mnist`], [`idx`] | `gzip` for compressed ones |
+//! | CIFAR-10, binary version | [`cifar10`], [`cifar`] | |
+//! | A folder of PNG or JPEG images per class | `ImageFolder` | `images` |
+//! | CSV | `Csv`, giving a [`Table`] | `csv` |
+//! | Pixels or rows in memory | [`ImageDataset::new`], [`Table::new`] | |
+//! | Handwritten digits, breast cancer | [`digits`], [`breast_cancer`] | |
+//!
+//! Every dataset implements [`Dataset`](glassbox_core::Dataset) with [`Sample`](glassbox_core::Sample) as its item.
+//! No length that a file declares is believed before the bytes are there.
+//!
+//! ```
+//! use glassbox_core::{Dataset, Seed};
+//! let digits = glassbox_data::digits()?;
+//! let sample = digits.get(0, &mut Seed(1).rng())?;
+//! assert_eq!(sample.input.dims(), [1, 8, 8]);
+//! assert_eq!(sample.target.to_scalar::<u32>()?, 0);
+//! # Ok::<(), glassbox_core::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod cifar;
+#[cfg(feature = "csv")]
+mod csv;
+mod embedded;
+#[cfg(feature = "images")]
+mod folder;
+pub mod idx;
+mod images;
+mod prepare;
+mod source;
+mod table;
+pub mod transform;
+
+pub use cifar::cifar10;
+#[cfg(feature = "csv")]
+pub use csv::{ColumnId, Csv};
+pub use embedded::{breast_cancer, digits};
+#[cfg(feature = "images")]
+pub use folder::{ColorMode, ImageFolder, decode_image};
+pub use idx::mnist;
+pub use images::ImageDataset;
+pub use prepare::{Fill, Imputer, Standardizer};
+pub use table::{Column, Table, Target};

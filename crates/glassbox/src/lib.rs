@@ -1,1 +1,30 @@
-//! Deep learning in Rust that you can see through: CNN, RNN, GAN and Transformer on Candle.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub use glassbox_core::*;
+
+#[cfg(feature = "cnn")]
+pub use glassbox_cnn as cnn;
+#[cfg(feature = "data")]
+pub use glassbox_data as data;
+
+/// What most programs need: `use glassbox::prelude::*;`.
+pub mod prelude {
+    pub use glassbox_core::dataset::{DataLoader, DatasetExt, TensorDataset};
+    pub use glassbox_core::loss::*;
+    pub use glassbox_core::metric::{Accuracy, ConfusionMatrix, RocAuc};
+    pub use glassbox_core::optim::*;
+    pub use glassbox_core::train::callbacks::{Checkpoints, EarlyStopping, MetricLog, ProgressBar, RestoreBest};
+    pub use glassbox_core::{
+        Activation, Batch, Callback, Dataset, Dropout, Error, Layer, Linear, Loss, Metric, Mlp, MlpConfig, ParamStore,
+        Pass, Result, Rng, RunDir, Sample, Seed, Sequential, SupervisedStep, TensorExt, TrainStep, Trainer, VarBuilder,
+        device, summary,
+    };
+
+    #[cfg(feature = "cnn")]
+    pub use glassbox_cnn::*;
+    #[cfg(feature = "data")]
+    pub use glassbox_data as data;
+
+    pub use glassbox_core::candle_core::{self, D, DType, Device, Tensor};
+}

@@ -28,8 +28,7 @@ pub fn check_gradients(inputs: &[Tensor], function: impl Fn(&[Tensor]) -> Result
             };
             let expected = differences(&vars, i, transposed, &function)?;
             for (j, (&got, &want)) in grad.iter().zip(&expected).enumerate() {
-                // Written so that NaN fails.
-                if !((got - want).abs() <= TOLERANCE * (1.0 + want.abs())) {
+                if got.is_nan() || (got - want).abs() > TOLERANCE * (1.0 + want.abs()) {
                     candle_core::bail!(
                         "gradient of input {i} (transposed: {transposed}) at element {j}: expected {want}, got {got}"
                     );

@@ -1,10 +1,26 @@
 //! Samples by index, and batches of them.
 
+mod ext;
+mod loader;
+mod memory;
+mod sampler;
+mod split;
+#[cfg(test)]
+mod tests;
+mod wrappers;
+
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
 use crate::{Error, Result, Rng};
+
+pub use ext::DatasetExt;
+pub use loader::{Batches, DataLoader, Position};
+pub use memory::{TensorDataset, VecDataset};
+pub use sampler::{Sampler, WeightedSampler, class_balanced_weights};
+pub use split::Fold;
+pub use wrappers::{Concat, Map, Subset};
 
 /// A sized, indexable collection of samples.
 pub trait Dataset: Send + Sync {
@@ -14,8 +30,8 @@ pub trait Dataset: Send + Sync {
     /// Number of samples.
     fn len(&self) -> usize;
 
-    /// The sample at `index`. `rng` is for augmentation: its numbers depend on the run's seed, the epoch and the index
-    /// alone, so that the sample is the same whichever thread loads it. A plain dataset leaves it alone.
+    /// The sample at `index`. `rng` is for augmentation: its numbers depend on the loader's seed, the epoch and the
+    /// sample's place in it alone, so that the sample is the same whichever thread loads it. A plain dataset leaves it alone.
     ///
     /// # Errors
     /// The index is out of range, or the sample cannot be read.

@@ -1,8 +1,25 @@
 //! Scores that accumulate over batches and read out once.
 
+mod accuracy;
+mod class_scores;
+mod classes;
+mod confusion;
+mod curves;
+mod mean;
+mod perplexity;
+mod regression;
+
 use candle_core::Tensor;
 
-use crate::Result;
+use crate::{Error, Result};
+
+pub use accuracy::{Accuracy, TopK};
+pub use class_scores::{Average, FBeta, Precision, Recall};
+pub use confusion::ConfusionMatrix;
+pub use curves::{PrAuc, RocAuc};
+pub use mean::Mean;
+pub use perplexity::Perplexity;
+pub use regression::{Mae, Mse, R2};
 
 /// A score over all the batches since the last reset.
 pub trait Metric: Send {
@@ -28,4 +45,13 @@ pub trait Metric: Send {
     fn higher_is_better(&self) -> bool {
         true
     }
+}
+
+/// `sum / count`, or the error that there is nothing to divide.
+fn ratio(name: &str, sum: f64, count: f64) -> Result<f64> {
+    if count > 0.0 { Ok(sum / count) } else { Err(nothing_taken_in(name)) }
+}
+
+fn nothing_taken_in(name: &str) -> Error {
+    Error::invalid(format!("metric `{name}`"), "at least one sample taken in", "none")
 }

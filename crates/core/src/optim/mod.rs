@@ -1,10 +1,37 @@
 //! Gradients to new parameters, in composed pieces: transforms, optimizers, schedules.
+//!
+//! Each has PyTorch's formulas and defaults; what differs is said where it does. Settings out of range are found where
+//! they are first used: at the first step, the first gradient, the first rate.
 
+mod adagrad;
+mod adam;
+mod average;
+mod check;
 mod gradients;
+mod lion;
+mod muon;
+mod rmsprop;
+mod schedule;
+mod sgd;
+mod slots;
+mod transform;
 
 use crate::{ParamStore, Progress, Result, State};
 
+pub use adagrad::Adagrad;
+pub use adam::{Adam, AdamW};
+pub use average::WeightAverage;
 pub use gradients::Gradients;
+pub use lion::Lion;
+pub use muon::{Muon, MuonAdjust};
+pub use rmsprop::RmsProp;
+pub use schedule::{
+    Constant, Cosine, CosineRestarts, Exponential, InverseSqrt, MultiStep, OneCycle, Polynomial, ReduceOnPlateau,
+    StepDecay, Warmup,
+};
+pub use sgd::Sgd;
+pub use slots::Group;
+pub use transform::{Accumulate, ClipNorm, ClipValue};
 
 /// Changes parameters along their gradients.
 pub trait Optimizer: Send {
@@ -55,17 +82,22 @@ pub trait GradTransform: Send {
         Ok(State::default())
     }
 
-    /// Goes on from a saved state.
+    /// Goes on from a saved state; `params` are the parameters whose gradients it gets.
     ///
     /// # Errors
     /// The state does not fit.
-    fn load_state(&mut self, state: &State) -> Result<()> {
-        let _ = state;
+    fn load_state(&mut self, state: &State, params: &ParamStore) -> Result<()> {
+        let _ = (state, params);
         Ok(())
     }
 }
 
 /// The learning rate over the steps of a run.
+///
+/// Every schedule counts the run's steps, never epochs: [`Progress::step`] 1 has the value that PyTorch's scheduler of the
+/// same name has before its first `step()`. A step is a batch, also where several batches are [accumulated](Accumulate)
+/// for one update. A decay per epoch is one every [`Progress::steps_per_epoch`] steps. [`ReduceOnPlateau`] alone moves with
+/// the validations.
 pub trait Schedule: Send {
     /// The rate of the step at `progress`, where `base` is the optimizer's.
     ///

@@ -190,12 +190,12 @@ impl ParamStore {
         self.assign(report)
     }
 
-    /// Replaces every value by the tensor of the same name.
+    /// Replaces every value by the tensor of the same name; `source` says where they come from, for the report.
     ///
     /// # Errors
     /// Names or shapes do not fit; nothing is changed in that case.
-    pub fn load_tensors(&self, tensors: &BTreeMap<String, Tensor>) -> Result<LoadReport> {
-        let report = LoadReport::compare("tensors in memory", &self.all(), tensors);
+    pub fn load_tensors(&self, source: &str, tensors: &BTreeMap<String, Tensor>) -> Result<LoadReport> {
+        let report = LoadReport::compare(source, &self.all(), tensors);
         if !report.fits() {
             return Err(Error::Keys(Box::new(report)));
         }

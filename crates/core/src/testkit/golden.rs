@@ -109,7 +109,7 @@ impl Golden {
     fn layer<L: Layer>(&self, case: &str, pass: &Pass, make: impl FnOnce(VarBuilder) -> Result<L>) -> Result<()> {
         let params = ParamStore::with_dtype(Seed(1), self.tensor(case, "output")?.dtype(), &Device::Cpu);
         let layer = make(params.root())?;
-        params.load_tensors(&self.part(case, "param."))?;
+        params.load_tensors("the fixture", &self.part(case, "param."))?;
         let input = Var::from_tensor(self.tensor(case, "input")?)?;
         let output = layer.forward(input.as_tensor(), pass)?;
         self.close(case, "output", &output)?;

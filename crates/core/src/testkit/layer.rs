@@ -165,7 +165,7 @@ impl Built {
     }
 
     fn check_f32(&self, single: &Self, input: &Tensor) -> Result<()> {
-        single.params.load_tensors(&self.params.tensors())?;
+        single.params.load_tensors("the f64 layer", &self.params.tensors())?;
         let input_f32 = if input.dtype() == DType::F64 { input.to_dtype(DType::F32)? } else { input.clone() };
         for training in [false, true] {
             let (got, want) = (single.output(&input_f32, training)?, self.output(input, training)?);

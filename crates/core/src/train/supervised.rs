@@ -1,0 +1,166 @@
+//! Training a model on inputs with targets.
+
+use candle_core::Device;
+
+use super::average::Average;
+use super::{Progress, Score, Scores, StepReport, TrainStep};
+use crate::TensorExt;
+use crate::optim::{Constant, WeightAverage};
+use crate::{
+    Batch, Error, GradTransform, Gradients, Layer, Loss, Metric, Optimizer, ParamStore, Pass, Result, Schedule, State,
+};
+
+/// Forward, loss, backward, update: a model that learns targets from inputs.
+///
+/// On the first step every trainable parameter must get a gradient.
+pub struct SupervisedStep<M, L> {
+    model: M,
+    loss: L,
+    optimizer: Box<dyn Optimizer>,
+    schedule: Box<dyn Schedule>,
+    transforms: Vec<Box<dyn GradTransform>>,
+    metrics: Vec<Box<dyn Metric>>,
+    average: Option<WeightAverage>,
+    validation_loss: Average,
+    checked: bool,
+}
+
+impl<M: Layer, L: Loss> SupervisedStep<M, L> {
+    /// Trains `model`, whose parameters `optimizer` holds, to make `loss` small, at a constant rate.
+    pub fn new(model: M, loss: L, optimizer: impl Optimizer + 'static) -> Self {
+        Self {
+            model,
+            loss,
+            optimizer: Box::new(optimizer),
+            schedule: Box::new(Constant),
+            transforms: vec![],
+            metrics: vec![],
+            average: None,
+            validation_loss: Average::default(),
+            checked: false,
+        }
+    }
+
+    /// The learning rate follows `schedule`.
+    pub fn schedule(mut self, schedule: impl Schedule + 'static) -> Self {
+        self.schedule = Box::new(schedule);
+        self
+    }
+
+    /// Gradients go through `transform` before the update, after those added before.
+    pub fn transform(mut self, transform: impl GradTransform + 'static) -> Self {
+        self.transforms.push(Box::new(transform));
+        self
+    }
+
+    /// Validation reads out `metric`, too.
+    pub fn metric(mut self, metric: impl Metric + 'static) -> Self {
+        self.metrics.push(Box::new(metric));
+        self
+    }
+
+    /// Validates with, and ends with, an exponential moving average of the weights.
+    ///
+    /// # Errors
+    /// A decay outside [0, 1).
+    pub fn average_weights(mut self, decay: f64) -> Result<Self> {
+        self.average = Some(WeightAverage::new(self.optimizer.params(), decay)?);
+        Ok(self)
+    }
+
+    /// The model.
+    pub fn model(&self) -> &M {
+        &self.model
+    }
+
+    fn update(&mut self, mut gradients: Gradients, progress: &Progress) -> Result<Vec<(String, f64)>> {
+        let base = self.optimizer.learning_rate();
+        let rate = self.schedule.rate(base, progress)?;
+        let mut values = vec![("learning_rate".to_string(), rate)];
+        for transform in &mut self.transforms {
+            match transform.apply(gradients, progress.last_of_epoch)? {
+                Some(transformed) => gradients = transformed,
+                None => return Ok(values),
+            }
+            values.extend(transform.report().map(|(name, value)| (name.to_string(), value)));
+        }
+        self.optimizer.step(&gradients, if base == 0.0 { 0.0 } else { rate / base })?;
+        if let Some(average) = &mut self.average {
+            average.update()?;
+        }
+        Ok(values)
+    }
+}
+
+impl<M: Layer, L: Loss> TrainStep for SupervisedStep<M, L> {
+    type Batch = Batch;
+
+    fn device(&self) -> Device {
+        self.optimizer.params().device().clone()
+    }
+
+    fn train(&mut self, batch: &Batch, progress: &Progress) -> Result<StepReport> {
+        let outputs = self.model.forward(&batch.input, &Pass::train(progress.seed))?;
+        let loss = self.loss.forward(&outputs, &batch.target)?;
+        let value = loss.to_f64()?;
+        if !value.is_finite() {
+            return Err(Error::NonFinite { what: "loss".into(), value, step: progress.step, last_good: None });
+        }
+        let gradients = Gradients::of(&loss, self.optimizer.params())?;
+        if !self.checked {
+            gradients.expect_all(self.optimizer.params())?;
+            self.checked = true;
+        }
+        let values = self.update(gradients, progress)?;
+        Ok(StepReport { loss: value, samples: batch.input.dim(0)?, values })
+    }
+
+    fn validate(&mut self, batch: &Batch) -> Result<()> {
+        let outputs = self.model.forward(&batch.input, &Pass::eval())?;
+        let loss = self.loss.forward(&outputs, &batch.target)?.to_f64()?;
+        self.validation_loss.update(loss, batch.input.dim(0)? as f64);
+        self.metrics.iter_mut().try_for_each(|metric| metric.update(&outputs, &batch.target))
+    }
+
+    fn scores(&mut self) -> Result<Scores> {
+        let loss = self.validation_loss.take().unwrap_or(f64::NAN);
+        self.schedule.observe(loss);
+        let mut scores = vec![Score { name: "validation_loss".into(), value: loss, higher_is_better: false }];
+        for metric in &mut self.metrics {
+            let (name, higher_is_better) = (metric.name().to_string(), metric.higher_is_better());
+            scores.push(Score { name, value: metric.compute()?, higher_is_better });
+            metric.reset();
+        }
+        Ok(Scores(scores))
+    }
+
+    fn exchange_weights(&mut self) -> Result<()> {
+        self.average.as_mut().map_or(Ok(()), WeightAverage::swap)
+    }
+
+    fn params(&self) -> Vec<(&'static str, ParamStore)> {
+        vec![("model", self.optimizer.params().clone())]
+    }
+
+    fn state(&self) -> Result<State> {
+        let mut state = State::default();
+        state.nest("optimizer", self.optimizer.state()?);
+        state.nest("schedule", self.schedule.state()?);
+        for (i, transform) in self.transforms.iter().enumerate() {
+            state.nest(&format!("transform.{i}"), transform.state()?);
+        }
+        if let Some(average) = &self.average {
+            state.nest("average", average.state()?);
+        }
+        Ok(state)
+    }
+
+    fn load_state(&mut self, state: &State) -> Result<()> {
+        self.optimizer.load_state(&state.nested("optimizer"))?;
+        self.schedule.load_state(&state.nested("schedule"))?;
+        for (i, transform) in self.transforms.iter_mut().enumerate() {
+            transform.load_state(&state.nested(&format!("transform.{i}")), self.optimizer.params())?;
+        }
+        self.average.as_mut().map_or(Ok(()), |average| average.load_state(&state.nested("average")))
+    }
+}

@@ -1,0 +1,166 @@
+//! The fused operation on the CPU.
+
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
+use rayon::prelude::*;
+
+use crate::Result;
+use crate::conv::element::{Element, elements, per_float, simd, sum_f64, with_elements};
+
+/// Mean and biased variance of each channel.
+pub(super) struct Statistics {
+    pub mean: Vec<f64>,
+    pub var: Vec<f64>,
+}
+
+impl Statistics {
+    /// Of `xs` (batch, channels, plane), in two passes in f64: a job is a channel.
+    pub fn of<T: Element>(xs: &[T], batch: usize, channels: usize) -> Self {
+        let plane = xs.len() / (batch * channels);
+        let count = (batch * plane) as f64;
+        let of_channel = |channel: usize| {
+            let planes = || (0..batch).map(|image| &xs[(image * channels + channel) * plane..][..plane]);
+            let sum: f64 = planes().map(|xs| simd(|| sum_f64(plane, |i| xs[i].to_f64()))).sum();
+            let mean = sum / count;
+            let square = |x: T| (x.to_f64() - mean) * (x.to_f64() - mean);
+            let squares: f64 = planes().map(|xs| simd(|| sum_f64(plane, |i| square(xs[i])))).sum();
+            (mean, squares / count)
+        };
+        let (mean, var) = (0..channels).into_par_iter().map(of_channel).unzip();
+        Self { mean, var }
+    }
+}
+
+/// `ys = (xs - mean) · inv_std · weight + bias`, for inputs (xs, weight, bias).
+pub(super) struct BatchNorm {
+    mean: Vec<f64>,
+    inv_std: Vec<f64>,
+    /// Whether the statistics are those of `xs`, so that its gradient flows through them.
+    through_statistics: bool,
+}
+
+/// The sums over a channel that the backward needs.
+struct GradSums {
+    grad: Vec<f64>,            // Σ grad: the gradient of the bias
+    grad_normalised: Vec<f64>, // Σ grad · (xs - mean) · inv_std: the gradient of the weight
+}
+
+impl BatchNorm {
+    pub fn new(statistics: Statistics, eps: f64, through_statistics: bool) -> Self {
+        let inv_std = statistics.var.iter().map(|var| 1.0 / (var + eps).sqrt()).collect();
+        Self { mean: statistics.mean, inv_std, through_statistics }
+    }
+
+    fn forward<T: Element>(&self, xs: &[T], weight: &[T], bias: &[T], batch: usize) -> Vec<T> {
+        let channels = self.mean.len();
+        let plane = xs.len() / (batch * channels).max(1);
+        let mut ys = vec![T::zero(); xs.len()];
+        let planes = ys.par_chunks_mut(plane.max(1)).zip(xs.par_chunks(plane.max(1)));
+        planes.with_min_len(1024usize.div_ceil(plane.max(1))).enumerate().for_each(|(i, (ys, xs))| {
+            let channel = i % channels;
+            let mean = T::from_f64(self.mean[channel]);
+            let scale = T::from_f64(self.inv_std[channel] * weight[channel].to_f64());
+            let bias = bias[channel];
+            simd(|| ys.iter_mut().zip(xs).for_each(|(y, &x)| *y = (x - mean) * scale + bias));
+        });
+        ys
+    }
+
+    fn sums<T: Element>(&self, xs: &[T], grad: &[T], batch: usize) -> GradSums {
+        let channels = self.mean.len();
+        let plane = xs.len() / (batch * channels).max(1);
+        let of_channel = |channel: usize| {
+            let mean = self.mean[channel];
+            let mut sums = (0.0, 0.0);
+            for image in 0..batch {
+                let start = (image * channels + channel) * plane;
+                let (xs, grad) = (&xs[start..][..plane], &grad[start..][..plane]);
+                sums.0 += simd(|| sum_f64(plane, |i| grad[i].to_f64()));
+                sums.1 += simd(|| sum_f64(plane, |i| grad[i].to_f64() * (xs[i].to_f64() - mean)));
+            }
+            (sums.0, sums.1 * self.inv_std[channel])
+        };
+        let (grad, grad_normalised) = (0..channels).into_par_iter().map(of_channel).unzip();
+        GradSums { grad, grad_normalised }
+    }
+
+    /// `weight · inv_std · (grad - Σ grad / M - normalised · Σ (grad · normalised) / M)` for M elements a channel, the
+    /// last two terms only where the statistics are those of `xs`.
+    fn input_gradient<T: Element>(&self, xs: &[T], weight: &[T], grad: &[T], sums: &GradSums, batch: usize) -> Vec<T> {
+        let channels = self.mean.len();
+        let plane = xs.len() / (batch * channels).max(1);
+        let count = (batch * plane) as f64;
+        let mut dx = vec![T::zero(); xs.len()];
+        let size = plane.max(1);
+        let planes = dx.par_chunks_mut(size).zip(xs.par_chunks(size)).zip(grad.par_chunks(size));
+        planes.with_min_len(1024usize.div_ceil(size)).enumerate().for_each(|(i, ((dx, xs), grad))| {
+            let channel = i % channels;
+            let inv_std = self.inv_std[channel];
+            let scale = T::from_f64(inv_std * weight[channel].to_f64());
+            if !self.through_statistics {
+                return simd(|| dx.iter_mut().zip(grad).for_each(|(dx, &grad)| *dx = grad * scale));
+            }
+            let mean = T::from_f64(self.mean[channel]);
+            let mean_grad = T::from_f64(sums.grad[channel] / count);
+            let slope = T::from_f64(sums.grad_normalised[channel] * inv_std / count);
+            simd(|| {
+                for ((dx, &x), &grad) in dx.iter_mut().zip(xs).zip(grad) {
+                    *dx = (grad - mean_grad - (x - mean) * slope) * scale;
+                }
+            });
+        });
+        dx
+    }
+
+    fn backward<T: Element>(&self, xs: &Tensor, weight: &Tensor, bias: &Tensor, grad: &Tensor) -> Result<Gradients> {
+        let batch = xs.dims()[0];
+        let grad = grad.contiguous()?;
+        let sums = if self.through_statistics || weight.track_op() || bias.track_op() {
+            with_elements(xs, |xs| with_elements(&grad, |grad| self.sums::<T>(xs, grad, batch)))??
+        } else {
+            GradSums { grad: Vec::new(), grad_normalised: Vec::new() }
+        };
+        let of_channels = |values: &[f64]| Tensor::from_slice(values, values.len(), xs.device())?.to_dtype(xs.dtype());
+        let dx = || -> Result<Tensor> {
+            let dx = with_elements(xs, |xs| {
+                with_elements(weight, |weight| {
+                    with_elements(&grad, |grad| self.input_gradient::<T>(xs, weight, grad, &sums, batch))
+                })
+            })???;
+            Tensor::from_vec(dx, xs.shape(), xs.device())
+        };
+        Ok((
+            xs.track_op().then(dx).transpose()?,
+            weight.track_op().then(|| of_channels(&sums.grad_normalised)).transpose()?,
+            bias.track_op().then(|| of_channels(&sums.grad)).transpose()?,
+        ))
+    }
+}
+
+type Gradients = (Option<Tensor>, Option<Tensor>, Option<Tensor>);
+
+impl CustomOp3 for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        per_float!(s1.dtype(), "batch_norm", T => {
+            let (xs, weight, bias) = (elements(s1, l1)?, elements(s2, l2)?, elements(s3, l3)?);
+            let ys = self.forward::<T>(xs, weight, bias, l1.dims()[0]);
+            Ok((candle_core::WithDType::to_cpu_storage_owned(ys), l1.shape().clone()))
+        })
+    }
+
+    fn bwd(&self, xs: &Tensor, weight: &Tensor, bias: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients> {
+        per_float!(xs.dtype(), "batch_norm", T => self.backward::<T>(xs, weight, bias, grad))
+    }
+}

@@ -1,0 +1,196 @@
+//! Max pooling, which remembers where each maximum came from.
+
+use std::sync::OnceLock;
+
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::{Pool1dParams, Pool2dParams, Windows, as_image, dims4};
+use crate::Result;
+use crate::conv::element::{Element, elements, is_fused, outputs_inside, per_float, simd, with_elements};
+
+/// The largest element of each window, as PyTorch's `max_pool2d`.
+///
+/// The gradient goes to the first of equal maxima, in row-major order. Padding never wins. On the CPU a NaN in a window
+/// is its maximum; among several the last.
+///
+/// # Shapes
+/// `xs` (N, C, H, W) to (N, C, H', W') with `H' = (H + 2 · padding - kernel) / stride + 1`, rounded down, or up with
+/// `ceil_mode` unless the last window would begin in the padding after the input; likewise W'.
+///
+/// # Errors
+/// Where `xs` has not four dimensions, kernel or stride is 0, the padding exceeds half the kernel, or the kernel is
+/// larger than the padded input.
+pub fn max_pool2d(xs: &Tensor, params: &Pool2dParams) -> Result<Tensor> {
+    let windows = max_windows("max_pool2d", xs, params)?;
+    if is_fused(xs) {
+        xs.contiguous()?.apply_op1(MaxPool { windows, sources: OnceLock::new() })
+    } else {
+        max_pool2d_composed(xs, &windows)
+    }
+}
+
+/// The largest element of each window of a sequence, as PyTorch's `max_pool1d`; see [`max_pool2d`].
+///
+/// # Shapes
+/// `xs` (N, C, L) to (N, C, L').
+///
+/// # Errors
+/// As [`max_pool2d`], for three dimensions.
+pub fn max_pool1d(xs: &Tensor, params: &Pool1dParams) -> Result<Tensor> {
+    as_image("max_pool1d", xs, |xs| max_pool2d(xs, &params.as_2d()))
+}
+
+fn max_windows(name: &str, xs: &Tensor, params: &Pool2dParams) -> Result<[Windows; 2]> {
+    let [_, _, height, width] = dims4(name, xs)?;
+    // Sources are kept as u32.
+    if height.checked_mul(width).is_none_or(|plane| plane > u32::MAX as usize) {
+        candle_core::bail!("{name}: expected planes of at most {} elements, got {height} x {width}", u32::MAX);
+    }
+    Ok([Windows::new(name, height, params, 0)?, Windows::new(name, width, params, 1)?])
+}
+
+struct MaxPool {
+    windows: [Windows; 2],
+    /// Where in its plane each maximum was found.
+    sources: OnceLock<Vec<u32>>,
+}
+
+impl MaxPool {
+    fn forward<T: Element>(&self, xs: &[T], planes: usize) -> Vec<T> {
+        let [rows, columns] = &self.windows;
+        let (input, output) = (rows.input * columns.input, rows.output * columns.output);
+        let mut ys = vec![T::zero(); planes * output];
+        let mut sources = vec![0u32; planes * output];
+        let results = ys.par_chunks_mut(output).zip(sources.par_chunks_mut(output));
+        results.zip(xs.par_chunks(input)).for_each(|((ys, sources), xs)| {
+            simd(|| max_plane(rows, columns, xs, ys, sources));
+        });
+        // An op runs forward once; were it run again, it would find the same.
+        self.sources.get_or_init(|| sources);
+        ys
+    }
+
+    fn backward<T: Element>(&self, grad: &[T], sources: &[u32]) -> Vec<T> {
+        let [rows, columns] = &self.windows;
+        let (input, output) = (rows.input * columns.input, rows.output * columns.output);
+        let mut dx = vec![T::zero(); grad.len() / output * input];
+        let planes = dx.par_chunks_mut(input).zip(grad.par_chunks(output)).zip(sources.par_chunks(output));
+        planes.for_each(|((dx, grad), sources)| {
+            for (&grad, &source) in grad.iter().zip(sources) {
+                dx[source as usize] += grad;
+            }
+        });
+        dx
+    }
+}
+
+/// The maxima of one plane and where they are: each tap of the window is compared for a whole output row at once, with
+/// selects rather than branches, since which element wins is unpredictable.
+#[inline(always)]
+fn max_plane<T: Element>(rows: &Windows, columns: &Windows, xs: &[T], ys: &mut [T], sources: &mut [u32]) {
+    let (width, stride) = (columns.input, columns.stride);
+    let lines = ys.chunks_exact_mut(columns.output).zip(sources.chunks_exact_mut(columns.output));
+    for (oy, (ys, sources)) in lines.enumerate() {
+        let window = rows.range(oy);
+        // Where all of a window is -inf, its first element is the source.
+        ys.fill(T::from_f64(f64::NEG_INFINITY));
+        for (ox, source) in sources.iter_mut().enumerate() {
+            *source = (window.start * width + columns.range(ox).start) as u32;
+        }
+        for row in window {
+            for kx in 0..columns.kernel {
+                let (inside, x) = outputs_inside(columns.output, stride, kx, columns.padding, width);
+                let at = row * width + x;
+                let (ys, sources) = (&mut ys[inside.clone()], &mut sources[inside]);
+                match stride {
+                    _ if ys.is_empty() => {}
+                    1 => keep_larger(ys, sources, xs[at..].iter(), at, 1),
+                    _ => keep_larger(ys, sources, xs[at..].iter().step_by(stride), at, stride),
+                }
+            }
+        }
+    }
+}
+
+/// Replaces each maximum that its element of `xs` exceeds; `at` is the first element's position, `stride` the step.
+#[inline(always)]
+fn keep_larger<'a, T: Element>(
+    maxima: &mut [T],
+    sources: &mut [u32],
+    xs: impl Iterator<Item = &'a T>,
+    at: usize,
+    stride: usize,
+) {
+    for (i, ((largest, source), &x)) in maxima.iter_mut().zip(sources).zip(xs).enumerate() {
+        let wins = (x > *largest) | x.is_nan();
+        *largest = if wins { x } else { *largest };
+        *source = if wins { (at + i * stride) as u32 } else { *source };
+    }
+}
+
+impl CustomOp1 for MaxPool {
+    fn name(&self) -> &'static str {
+        "max_pool2d"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (n, c, _, _) = layout.shape().dims4()?;
+        per_float!(storage.dtype(), "max_pool2d", T => {
+            let ys = self.forward::<T>(elements(storage, layout)?, n * c);
+            let shape = (n, c, self.windows[0].output, self.windows[1].output);
+            Ok((candle_core::WithDType::to_cpu_storage_owned(ys), shape.into()))
+        })
+    }
+
+    fn bwd(&self, xs: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let Some(sources) = self.sources.get() else {
+            candle_core::bail!("max_pool2d: backward before forward");
+        };
+        per_float!(grad.dtype(), "max_pool2d", T => {
+            let dx = with_elements(grad, |grad| self.backward::<T>(grad, sources))?;
+            Ok(Some(Tensor::from_vec(dx, xs.shape(), xs.device())?))
+        })
+    }
+}
+
+/// The same from Candle's operations: find each maximum without a gradient, then gather it with one.
+fn max_pool2d_composed(xs: &Tensor, windows: &[Windows; 2]) -> Result<Tensor> {
+    let [rows, columns] = windows;
+    let (n, c, _, _) = xs.dims4()?;
+    let (taps, outputs) = (rows.kernel * columns.kernel, rows.output * columns.output);
+    let table = window_table(rows, columns);
+    let table = Tensor::from_vec(table, (taps, outputs), xs.device())?;
+    let xs = xs.reshape((n * c, rows.input * columns.input))?;
+    let seen = xs.detach().index_select(&table.flatten_all()?, 1)?;
+    let infinity = seen.ones_like()?.affine(f64::INFINITY, 0.0)?;
+    let seen = seen.ne(&seen)?.where_cond(&infinity, &seen)?; // NaN wins
+    let winner = seen.reshape((n * c, taps, outputs))?.argmax(1)?;
+    let sources = table.gather(&winner.contiguous()?, 0)?;
+    xs.contiguous()?.gather(&sources, 1)?.reshape((n, c, rows.output, columns.output))
+}
+
+/// The element under each tap of each window, (taps, outputs). A tap in the padding repeats the window's nearest
+/// element, which changes no maximum.
+fn window_table(rows: &Windows, columns: &Windows) -> Vec<u32> {
+    let position = |windows: &Windows, index: usize, tap: usize| {
+        let range = windows.range(index);
+        (index * windows.stride + tap).saturating_sub(windows.padding).clamp(range.start, range.end - 1)
+    };
+    let mut table = Vec::with_capacity(rows.kernel * columns.kernel * rows.output * columns.output);
+    for ky in 0..rows.kernel {
+        for kx in 0..columns.kernel {
+            for oy in 0..rows.output {
+                let row = position(rows, oy, ky) * columns.input;
+                table.extend((0..columns.output).map(|ox| (row + position(columns, ox, kx)) as u32));
+            }
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+pub(super) fn composed_for_test(xs: &Tensor, params: &Pool2dParams) -> Result<Tensor> {
+    max_pool2d_composed(xs, &max_windows("test", xs, params)?)
+}

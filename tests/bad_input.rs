@@ -1,0 +1,107 @@
+//! Bad input to the examples: exit code 1, an error that says who, expected, got, where, and nothing half-written.
+#![allow(clippy::unwrap_used)] // A test that cannot go on fails.
+
+mod support;
+
+use std::path::Path;
+
+use support::output;
+
+/// Runs an example that must fail, and checks what its error says.
+fn fails(name: &str, args: &[&str], out: &Path, says: &[&str]) {
+    let output = output(name, args, out);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{name} {args:?}: {error}");
+    assert!(error.contains("error: ") && !error.contains("panicked"), "{error}");
+    for part in says {
+        assert!(error.contains(part), "{name} {args:?}: `{part}` is not in: {error}");
+    }
+    assert!(!out.join("model.safetensors").exists(), "a failed run left a model");
+}
+
+fn path(folder: &tempfile::TempDir, name: &str) -> String {
+    folder.path().join(name).to_string_lossy().into_owned()
+}
+
+#[test]
+fn flags_that_cannot_be_met() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    fails("cnn_digits", &["--device", "tpu"], &out, &["device: expected cpu, cuda", "got `tpu`"]);
+    fails("cnn_digits", &["--batch-size", "0"], &out, &["batch size: expected at least 1, got 0"]);
+    fails("cnn_digits", &["--lr=-1"], &out, &["learning rate", "-1"]);
+    #[cfg(not(feature = "cuda"))]
+    fails("cnn_digits", &["--device", "cuda:1"], &out, &["device `cuda:1`", "--features cuda"]);
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    fails("cnn_digits", &[], &folder.path().join("file"), &["file"]);
+    fails("cnn_digits", &[], &folder.path().join("file/below"), &["file/below"]);
+}
+
+#[test]
+fn a_learning_rate_that_blows_up_names_the_step_and_keeps_the_last_good_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    fails("cnn_digits", &["--lr", "1e30", "--quiet"], &out, &["at step"]);
+}
+
+#[test]
+fn the_checkpoint_of_another_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let first = output("custom_layer", &["--quiet", "--epochs", "1"], &out);
+    assert!(first.status.success());
+    std::fs::remove_file(out.join("model.safetensors")).unwrap();
+    fails("cnn_digits", &["--resume"], &out, &["keys of", "step-", "don't fit: missing"]);
+}
+
+#[test]
+fn idx_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let (empty, cut, magic, label) =
+        (path(&folder, "empty"), path(&folder, "cut"), path(&folder, "magic"), path(&folder, "label"));
+    std::fs::create_dir(&empty).unwrap();
+    fails("cnn_mnist", &[], &out, &["--data is needed"]);
+    fails("cnn_mnist", &["--data", &empty], &out, &["train-images-idx3-ubyte"]);
+
+    let images = |count: u32, bytes: usize| {
+        let mut file = vec![0, 0, 8, 3];
+        [count, 28, 28].iter().for_each(|n| file.extend(n.to_be_bytes()));
+        file.extend(vec![7; bytes]);
+        file
+    };
+    let labels = |values: &[u8]| [&[0, 0, 8, 1][..], &(values.len() as u32).to_be_bytes(), values].concat();
+    let write = |folder: &str, images: &[u8], labels: &[u8]| {
+        std::fs::create_dir(folder).unwrap();
+        for part in ["train", "t10k"] {
+            std::fs::write(format!("{folder}/{part}-images-idx3-ubyte"), images).unwrap();
+            std::fs::write(format!("{folder}/{part}-labels-idx1-ubyte"), labels).unwrap();
+        }
+    };
+    write(&cut, &images(3, 2 * 784 + 5), &labels(&[1, 2, 3]));
+    fails("cnn_mnist", &["--data", &cut], &out, &["train-images-idx3-ubyte", "2 of 3"]);
+    write(&magic, b"\x01\x02\x03\x04not an IDX file", &labels(&[1]));
+    fails("cnn_mnist", &["--data", &magic], &out, &["train-images-idx3-ubyte"]);
+    write(&label, &images(2, 2 * 784), &labels(&[3, 11]));
+    fails("cnn_mnist", &["--data", &label], &out, &["train-labels-idx1-ubyte", "11"]);
+}
+
+#[test]
+fn tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let file = path(&folder, "table.csv");
+    let mut case = |text: &str, args: &[&str], says: &[&str]| {
+        std::fs::write(&file, text).unwrap();
+        fails("mlp_tabular", &[&["--data", &file], args].concat(), &out, says);
+    };
+    let target = ["--target", "c"];
+    case("a,b,c\n1,2,x\n", &[], &["--target is needed"]);
+    case("a,b,c\n1,2,x\n1,y\n", &target, &["table.csv", "3", "columns"]);
+    case("a,b,c\n1,2,x\n1,tall,y\n", &target, &["table.csv:3", "b", "tall"]);
+    case("a,b,d\n1,2,x\n", &target, &["c", "a, b, d"]);
+    case("a,b,c\n", &target, &["table.csv", "row"]);
+    case("a,b,c\n1,2,x\n3,4,y\n", &target, &["folds"]);
+    std::fs::remove_file(&file).unwrap();
+    fails("mlp_tabular", &["--data", &file, "--target", "c"], &out, &["table.csv"]);
+}

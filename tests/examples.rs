@@ -1,0 +1,65 @@
+//! What the examples promise: their scores, their files, their last line.
+#![allow(clippy::unwrap_used)] // A test that cannot go on fails.
+
+mod support;
+
+use support::{output, result};
+
+#[test]
+fn cnn_digits_reads_at_least_985_of_1000_digits_it_has_not_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = output("cnn_digits", &[], folder.path());
+    let scores = result(&run);
+    assert!(scores["accuracy"].as_f64().unwrap() >= 0.985, "{scores}");
+    assert!(scores["validation_loss"].as_f64().unwrap() < 0.1, "{scores}");
+    for file in ["config.json", "metrics.jsonl", "model.safetensors", "checkpoints"] {
+        assert!(folder.path().join(file).exists(), "{file}");
+    }
+    let text = String::from_utf8_lossy(&run.stdout);
+    for part in ["multiply-adds", "trainable", "█", "read "] {
+        assert!(text.contains(part), "`{part}` is not in: {text}");
+    }
+    let quiet = output("cnn_digits", &["--quiet", "--steps", "2"], folder.path());
+    assert_eq!(String::from_utf8_lossy(&quiet.stdout).lines().count(), 1);
+    assert!(quiet.stderr.is_empty());
+}
+
+#[test]
+fn mlp_tabular_tells_975_of_1000_tumours_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let scores = result(&output("mlp_tabular", &[], folder.path()));
+    assert!(scores["accuracy"].as_f64().unwrap() >= 0.975, "{scores}");
+    assert!(scores["roc_auc"].as_f64().unwrap() >= 0.99, "{scores}");
+}
+
+#[test]
+fn a_layer_and_a_loop_of_ones_own_learn_too() {
+    for name in ["custom_layer", "custom_loop"] {
+        let folder = tempfile::tempdir().unwrap();
+        let scores = result(&output(name, &["--quiet"], folder.path()));
+        assert!(scores["accuracy"].as_f64().unwrap() >= 0.95, "{name}: {scores}");
+    }
+}
+
+#[test]
+fn a_loop_of_ones_own_resumes_to_the_same_bytes() {
+    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    result(&output("custom_loop", &["--quiet", "--epochs", "4"], whole.path()));
+    result(&output("custom_loop", &["--quiet", "--epochs", "2"], parts.path()));
+    result(&output("custom_loop", &["--quiet", "--epochs", "4", "--resume"], parts.path()));
+    let model = |folder: &tempfile::TempDir| std::fs::read(folder.path().join("model.safetensors")).unwrap();
+    assert_eq!(model(&whole), model(&parts));
+}
+
+#[test]
+fn help_says_what_each_flag_does_with_its_default() {
+    let flags =
+        ["--data", "--out", "--seed", "--epochs", "--steps", "--batch-size", "--lr", "--device", "--resume", "--quiet"];
+    for name in ["cnn_digits", "cnn_mnist", "mlp_tabular", "custom_layer", "custom_loop"] {
+        let help = support::example(name).arg("--help").output().unwrap();
+        let text = String::from_utf8_lossy(&help.stdout);
+        assert!(help.status.success());
+        flags.iter().for_each(|flag| assert!(text.contains(flag), "{name} {flag}: {text}"));
+        assert_eq!(text.matches("[default: ").count(), 7, "{name}: {text}");
+    }
+}
