@@ -54,11 +54,11 @@ pub struct Defaults {
 
 /// Parses the command line with this example's defaults, which `--help` then shows.
 pub fn parse<A: CommandFactory + FromArgMatches>(defaults: Defaults) -> A {
-    let command = A::command()
-        .mut_arg("out", |arg| arg.default_value(defaults.out))
-        .mut_arg("epochs", |arg| arg.default_value(defaults.epochs))
-        .mut_arg("batch_size", |arg| arg.default_value(defaults.batch_size))
-        .mut_arg("lr", |arg| arg.default_value(defaults.lr));
+    // A flag without a default is a required one to clap, until it is told otherwise.
+    let values = [("out", defaults.out), ("epochs", defaults.epochs), ("batch_size", defaults.batch_size), ("lr", defaults.lr)];
+    let command = values.into_iter().fold(A::command(), |command, (name, value)| {
+        command.mut_arg(name, |arg| arg.required(false).default_value(value))
+    });
     A::from_arg_matches(&command.get_matches()).unwrap_or_else(|e| e.exit())
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn expect_positive(what: &str, values: &[usize]) -> Result<()> {
 /// Fails unless `groups` divides both numbers of channels, which are not 0.
 pub(crate) fn expect_groups(groups: usize, in_channels: usize, out_channels: usize) -> Result<()> {
     expect_positive("in_channels and out_channels", &[in_channels, out_channels])?;
-    if groups == 0 || in_channels % groups != 0 || out_channels % groups != 0 {
+    if groups == 0 || !in_channels.is_multiple_of(groups) || !out_channels.is_multiple_of(groups) {
         let expected = format!("a divisor of in_channels {in_channels} and out_channels {out_channels}");
         return Err(Error::invalid("groups", expected, groups));
     }

@@ -1,4 +1,5 @@
 //! What models do beyond the contract of layers: learning, being watched, evaluating without a trace.
+#![allow(clippy::unwrap_used)]
 
 use std::sync::{Arc, Mutex};
 
@@ -50,8 +51,7 @@ fn watched<L: Layer>(model: &L, shape: &[usize]) -> Vec<(String, String, u64)> {
     let recorder = Arc::new(Recorder::default());
     let images = Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
     model.forward(&images, &Pass::eval().with_probe(recorder.clone())).unwrap();
-    let seen = recorder.0.lock().unwrap().clone();
-    seen
+    recorder.0.lock().unwrap().clone()
 }
 
 #[test]

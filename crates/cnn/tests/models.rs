@@ -1,4 +1,5 @@
 //! Whole models against PyTorch's and torchvision's.
+#![allow(clippy::unwrap_used)]
 
 mod formula;
 

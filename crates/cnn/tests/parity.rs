@@ -1,4 +1,5 @@
 //! Layers and blocks against PyTorch's and torchvision's: outputs, gradients and running statistics, in f64.
+#![allow(clippy::unwrap_used)]
 
 use glassbox_cnn::*;
 use glassbox_core::testkit::Golden;

@@ -21,8 +21,10 @@ pub struct State {
 impl State {
     /// Adds a value.
     ///
+    /// NaN and the infinities do not come back: JSON has no word for them.
+    ///
     /// # Errors
-    /// A value that JSON cannot hold exactly, such as NaN.
+    /// A value that JSON cannot hold, such as a map whose keys are not text.
     pub fn put<T: Serialize>(&mut self, name: &str, value: &T) -> Result<()> {
         let value = serde_json::to_value(value).map_err(|e| Error::invalid(name, "a value that can be saved", e))?;
         self.values.insert(name.to_string(), value);

@@ -9,34 +9,10 @@ use crate::source::{open, read_at_most};
 use crate::{Column, Table, Target};
 
 mod column;
+mod id;
 use column::{Categories, Cells};
-
-/// A column by its name, or by its position counted from 0.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ColumnId {
-    /// The name in the header.
-    Name(String),
-    /// The position, counted from 0.
-    Index(usize),
-}
-
-impl From<&str> for ColumnId {
-    fn from(name: &str) -> Self {
-        Self::Name(name.to_string())
-    }
-}
-
-impl From<String> for ColumnId {
-    fn from(name: String) -> Self {
-        Self::Name(name)
-    }
-}
-
-impl From<usize> for ColumnId {
-    fn from(index: usize) -> Self {
-        Self::Index(index)
-    }
-}
+pub use id::ColumnId;
+use id::find;
 
 /// Reads a [`Table`] from comma-separated values (RFC 4180, UTF-8): which column is the target, which are features,
 /// and what they hold.
@@ -137,7 +113,8 @@ impl Csv {
         self
     }
 
-    /// Features that are names rather than numbers: a value becomes its index among the column's distinct values, sorted.
+    /// Features that are names rather than numbers: a value becomes its index among the column's distinct values,
+    /// sorted.
     pub fn categorical<C: Into<ColumnId>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
         self.categorical.extend(columns.into_iter().map(Into::into));
         self
@@ -149,8 +126,9 @@ impl Csv {
         self
     }
 
-    /// Takes the same columns as `table`, by name, with the same categories and classes, so that a second file means the
-    /// same by the same number. A category or class that `table` lacks is an error.
+    /// Takes the same columns as `table`, by name, with the same categories and classes, so that a second file means
+    /// the same by the same number: `table` as it was read, before [`Table::one_hot`]. A category or class that it
+    /// lacks is an error.
     pub fn like(mut self, table: &Table) -> Self {
         let name = table.target_name().to_string();
         self.target = Some(match table.target() {
@@ -172,9 +150,9 @@ impl Csv {
     /// Reads the table.
     ///
     /// # Errors
-    /// The file cannot be read or is not UTF-8; no target was chosen; a chosen column is not there (the error lists those
-    /// that are), is there twice, or is chosen twice. With the line: a row of another length than the first, text in a
-    /// column of numbers, a number that is not finite, a missing value that is not allowed, an unknown category.
+    /// The file cannot be read or is not UTF-8; no target was chosen; a chosen column is not there (the error lists
+    /// those that are), is there twice, or is chosen twice. With the line: a row of another length than the first, text
+    /// in a column of numbers, a number that is not finite, a missing value that is not allowed, an unknown category.
     pub fn read(self) -> Result<Table> {
         let place = match &self.source {
             Source::Path(path) => path.display().to_string(),
@@ -284,24 +262,6 @@ impl Chosen {
         self.cells
             .read(text, allow_missing)
             .map_err(|problem| Error::format(format!("{place}:{line}"), format!("column `{}`: {problem}", self.name)))
-    }
-}
-
-fn find(names: &[String], id: &ColumnId, what: &str, place: &str) -> Result<usize> {
-    let listed = || format!("columns are {}", names.join(", "));
-    match id {
-        ColumnId::Index(index) if *index < names.len() => Ok(*index),
-        ColumnId::Index(index) => Err(Error::format(place, format!("no {what} column {index}; {}", listed()))),
-        ColumnId::Name(name) => {
-            let mut places = names.iter().enumerate().filter(|(_, n)| *n == name).map(|(i, _)| i);
-            match (places.next(), places.next()) {
-                (Some(index), None) => Ok(index),
-                (None, _) => Err(Error::format(place, format!("no {what} column `{name}`; {}", listed()))),
-                (Some(a), Some(b)) => {
-                    Err(Error::format(place, format!("columns {a} and {b} are both called `{name}`: choose by number")))
-                }
-            }
-        }
     }
 }
 

@@ -38,10 +38,10 @@ impl ColorMode {
 
 /// A folder with a folder of PNG or JPEG images per class, read from disk one at a time.
 ///
-/// The folders' names in sorted order are the classes 0, 1, …. Files whose name does not end in `.png`, `.jpg` or `.jpeg`,
-/// folders inside a class's folder and names that start with a dot are passed over. Every image is resized to one size with
-/// a triangle filter that widens when it shrinks (torchvision's `Resize` with antialiasing, to rounding). Transparency is
-/// dropped.
+/// The folders' names in sorted order are the classes 0, 1, …. Files whose name does not end in `.png`, `.jpg` or
+/// `.jpeg`, folders inside a class's folder and names that start with a dot are passed over. Every image is resized to
+/// one size with a triangle filter that widens when it shrinks (torchvision's `Resize` with antialiasing, to rounding).
+/// Transparency is dropped.
 ///
 /// # Shapes
 /// A sample's input is (channels, height, width), f32 in [0, 1]; its target is a u32 scalar.

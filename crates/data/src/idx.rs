@@ -128,7 +128,8 @@ fn convert<const SIZE: usize, T>(bytes: &[u8], from: impl Fn([u8; SIZE]) -> T) -
 /// Classes are called 0, 1, …, `num_classes` − 1.
 ///
 /// # Errors
-/// As [`read`]; the files are of another shape or type, differ in their count, or hold a label of `num_classes` or more.
+/// As [`read`]; the files are of another shape or type, differ in their count, or hold a label of `num_classes` or
+/// more.
 pub fn images_and_labels(
     images: impl AsRef<Path>,
     labels: impl AsRef<Path>,

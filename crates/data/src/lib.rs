@@ -6,7 +6,8 @@
 //! | CIFAR-10, binary version | [`cifar10`], [`cifar`] | |
 //! | A folder of PNG or JPEG images per class | `ImageFolder` | `images` |
 //! | CSV | `Csv`, giving a [`Table`] | `csv` |
-//! | Pixels or rows in memory | [`ImageDataset::new`], [`Table::new`] | |
+//! | Bytes of pixels, or rows, in memory | [`ImageDataset::new`], [`Table::new`] | |
+//! | Tensors in memory | [`TensorDataset`](glassbox_core::TensorDataset) | |
 //! | Handwritten digits, breast cancer | [`digits`], [`breast_cancer`] | |
 //!
 //! Every dataset implements [`Dataset`](glassbox_core::Dataset) with [`Sample`](glassbox_core::Sample) as its item.
@@ -45,3 +46,8 @@ pub use idx::mnist;
 pub use images::ImageDataset;
 pub use prepare::{Fill, Imputer, Standardizer};
 pub use table::{Column, Table, Target};
+
+/// Runs the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

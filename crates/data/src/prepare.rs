@@ -1,5 +1,8 @@
 //! Filling and scaling a table's features, with statistics from the training rows alone.
 
+use std::sync::Arc;
+
+use glassbox_core::dataset::Subset;
 use glassbox_core::{Error, Result};
 
 use crate::{Column, Table};
@@ -35,8 +38,8 @@ impl Imputer {
     /// Learns from the rows whose indices are `training_rows`.
     ///
     /// # Errors
-    /// No row, or one that is not there; a column without a value in those rows, where the fill needs one; a constant that
-    /// is not finite.
+    /// No row, or one that is not there; a column without a value in those rows, where the fill needs one; a constant
+    /// that is not finite.
     pub fn fit(table: &Table, training_rows: &[usize], fill: Fill) -> Result<Self> {
         check_rows(table, training_rows)?;
         let fills = table.columns().iter().enumerate().map(|(j, column)| {
@@ -63,6 +66,14 @@ impl Imputer {
         check_columns(&self.columns, &table)?;
         Ok(table.map_values(|j, v| if v.is_nan() { self.fills[j] } else { v }))
     }
+
+    /// As [`apply`](Self::apply), of a part of a table.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn apply_to_part(&self, part: &Subset<Table>) -> Result<Subset<Table>> {
+        part_of(self.apply(Table::clone(part.dataset()))?, part)
+    }
 }
 
 /// Scales each numeric column to mean 0 and standard deviation 1 over the training rows: `(x − mean) / std`.
@@ -71,11 +82,11 @@ impl Imputer {
 /// constant, missing values passed over. Categorical columns are left alone.
 ///
 /// ```
+/// use glassbox_core::{DatasetExt, Seed};
 /// use glassbox_data::{Standardizer, breast_cancer};
-/// let table = breast_cancer()?;
-/// let training_rows: Vec<usize> = (0..400).collect();
-/// let standardizer = Standardizer::fit(&table, &training_rows)?;
-/// let table = standardizer.apply(table)?;
+/// let (train, test) = breast_cancer()?.split_stratified(0.8, Seed(7))?;
+/// let standardizer = Standardizer::fit(train.dataset(), train.indices())?;
+/// let (train, test) = (standardizer.apply_to_part(&train)?, standardizer.apply_to_part(&test)?);
 /// # Ok::<(), glassbox_core::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -115,6 +126,14 @@ impl Standardizer {
         Ok(table.map_values(|j, v| (v - self.means[j]) / self.stds[j]))
     }
 
+    /// As [`apply`](Self::apply), of a part of a table.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn apply_to_part(&self, part: &Subset<Table>) -> Result<Subset<Table>> {
+        part_of(self.apply(Table::clone(part.dataset()))?, part)
+    }
+
     /// The mean that is subtracted from each column; 0 for a categorical one.
     pub fn means(&self) -> &[f64] {
         &self.means
@@ -124,6 +143,11 @@ impl Standardizer {
     pub fn stds(&self) -> &[f64] {
         &self.stds
     }
+}
+
+/// The rows of `table` that `part` has of its own.
+fn part_of(table: Table, part: &Subset<Table>) -> Result<Subset<Table>> {
+    Subset::new(Arc::new(table), part.indices().to_vec())
 }
 
 fn check_rows(table: &Table, rows: &[usize]) -> Result<()> {
@@ -216,9 +240,12 @@ mod tests {
         let table = table(vec![1.0, 2.0, 3.0, 0.0, 11.0, 1.0, NAN, 1.0]);
         let standardizer = Standardizer::fit(&table, &[0, 1, 3]).unwrap();
         assert_eq!((standardizer.means(), standardizer.stds()), (&[2.0, 0.0][..], &[1.0, 1.0][..]));
-        let scaled = standardizer.apply(table).unwrap();
+        let scaled = standardizer.apply(table.clone()).unwrap();
         assert_eq!((scaled.row(0).unwrap(), scaled.row(2).unwrap()), (&[-1.0, 2.0][..], &[9.0, 1.0][..]));
         assert!(scaled.row(3).unwrap()[0].is_nan());
+        let part = Subset::new(Arc::new(table), vec![2]).unwrap();
+        let scaled_part = standardizer.apply_to_part(&part).unwrap();
+        assert_eq!((scaled_part.indices(), scaled_part.dataset().row(2)), (&[2][..], scaled.row(2)));
     }
 
     #[test]

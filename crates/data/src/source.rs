@@ -20,8 +20,8 @@ pub(crate) fn read_error(place: &str, error: std::io::Error) -> Error {
     }
 }
 
-/// At most `limit` bytes, fewer where the content ends or a compressed stream is cut off. Memory grows with what arrives,
-/// so a declared length costs nothing until its bytes are there.
+/// At most `limit` bytes, fewer where the content ends or a compressed stream is cut off. Memory grows with what
+/// arrives, so a declared length costs nothing until its bytes are there.
 pub(crate) fn read_at_most(reader: &mut dyn Read, limit: u64, place: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     match reader.take(limit).read_to_end(&mut bytes) {

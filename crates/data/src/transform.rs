@@ -1,15 +1,14 @@
 //! Transforms of single images, seeded by the sample: the same whichever thread applies them.
 //!
 //! ```
-//! use glassbox_core::{Dataset, Seed};
+//! use glassbox_core::{Dataset, DatasetExt, Seed};
 //! use glassbox_data::transform::{Compose, Normalize, PadCrop, RandomFlip, Transform};
 //! let augment = Compose::new()
 //!     .then(PadCrop { padding: 1, ..Default::default() })
 //!     .then(RandomFlip::default())
 //!     .then(Normalize::new([0.3], [0.35])?);
-//! let mut rng = Seed(1).rng();
-//! let sample = augment.apply_to_sample(glassbox_data::digits()?.get(0, &mut rng)?, &mut rng)?;
-//! assert_eq!(sample.input.dims(), [1, 8, 8]);
+//! let digits = glassbox_data::digits()?.map(move |sample, rng| augment.apply_to_sample(sample, rng));
+//! assert_eq!(digits.get(0, &mut Seed(1).rng())?.input.dims(), [1, 8, 8]);
 //! # Ok::<(), glassbox_core::Error>(())
 //! ```
 
@@ -35,7 +34,7 @@ pub trait Transform: Send + Sync {
     /// The image is of another rank or type, or a setting of the transform does not fit it.
     fn apply(&self, image: &Tensor, rng: &mut Rng) -> Result<Tensor>;
 
-    /// The sample with its input transformed, for `dataset.map(|sample, rng| transform.apply_to_sample(sample, rng))`.
+    /// The sample with its input transformed, for [`DatasetExt::map`](glassbox_core::DatasetExt::map).
     ///
     /// # Errors
     /// As [`apply`](Self::apply).

@@ -1,5 +1,7 @@
 //! 100,000 mutated inputs for each loader: none panics, and none makes it hold more memory than the bytes warrant.
 
+#![allow(clippy::unwrap_used)] // In helpers of tests too.
+
 use std::alloc::System;
 use std::io::Write;
 
@@ -140,7 +142,7 @@ fn decodes(bytes: &[u8], rng: &mut Rng) -> bool {
 /// Sets every chunk's checksum right, so that its content is looked at.
 fn fix_checksums(png: &mut [u8]) {
     let mut at = 8;
-    while let Some(Ok(length)) = png.get(at..at + 4).map(|word| <[u8; 4]>::try_from(word)) {
+    while let Some(Ok(length)) = png.get(at..at + 4).map(<[u8; 4]>::try_from) {
         let end = (u32::from_be_bytes(length) as usize).saturating_add(at + 8);
         let Some(chunk) = png.get(at + 4..end) else { return };
         let mut checksum = flate2::Crc::new();

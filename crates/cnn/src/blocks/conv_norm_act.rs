@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use glassbox_core::{Activation, Layer, Pass, Result, VarBuilder};
 
 use super::Shown;
-use crate::{BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, Padding, Pair};
+use crate::{BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, Pair};
 
 /// What a [`ConvNormAct`] is made of; the default is a plain convolution and a ReLU.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,10 +65,8 @@ impl ConvNormAct {
     ) -> Result<Self> {
         let ConvNormActConfig { stride, dilation, groups, activation } = config;
         let kernel_size = kernel_size.into();
-        let padding = Padding::Zeros(Pair {
-            height: kernel_size.height.saturating_sub(1) / 2 * dilation.height,
-            width: kernel_size.width.saturating_sub(1) / 2 * dilation.width,
-        });
+        let side = |kernel: usize, dilation: usize| (kernel.saturating_sub(1) / 2).saturating_mul(dilation);
+        let padding = (side(kernel_size.height, dilation.height), side(kernel_size.width, dilation.width)).into();
         let conv = Conv2dConfig { stride, padding, dilation, groups, bias: false, ..Default::default() };
         Ok(Self {
             conv: Conv2d::new(in_channels, out_channels, kernel_size, conv, vb.pp(0))?,

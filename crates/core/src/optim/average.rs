@@ -16,7 +16,7 @@ use crate::{Error, Kind, Param, ParamStore, Result, State};
 /// ```
 /// use glassbox_core::{Init, ParamStore, Seed, optim::WeightAverage};
 /// let params = ParamStore::new(Seed(1), &candle_core::Device::Cpu);
-/// params.root().param("weight", 3, Init::ONES)?;
+/// params.root().param("weight", 3, Init::Constant(1.0))?;
 /// let mut average = WeightAverage::new(&params, 0.999)?;
 /// average.update()?; // after each step
 /// average.swap()?; // the averaged weights are in the model: validate, save

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::average::Average;
 use super::checkpoint::{self, Keep};
-use super::{Best, Progress, Run, Scores, StepReport, TrainStep, Trainer};
+use super::{Best, Progress, Run, Score, Scores, StepReport, TrainStep, Trainer};
 use crate::dataset::{DataLoader, Position};
 use crate::{Error, Result, Seed, State};
 
@@ -92,6 +92,10 @@ impl Fit {
             let names: Vec<&str> = scores.0.iter().map(|s| s.name.as_str()).collect();
             return Err(Error::invalid("monitored score", format!("one of {}", names.join(", ")), monitor));
         };
+        if let Some(Score { name, value, .. }) = scores.0.iter().find(|s| !s.value.is_finite()) {
+            let (what, step) = (format!("validation's {name}"), self.run.progress.step);
+            return Err(self.with_last_good(Error::NonFinite { what, value: *value, step, last_good: None }));
+        }
         if self.run.best.as_ref().is_none_or(|best| best.is_beaten_by(score, 0.0)) {
             self.run.best = Some(Best::new(score, &self.run.progress));
         }

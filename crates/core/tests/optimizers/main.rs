@@ -2,6 +2,7 @@
 //!
 //! The reference values are made by `tools/fixtures/core_optim.py`, which says what they are; the file's header holds the
 //! version of PyTorch.
+#![allow(clippy::unwrap_used)]
 
 mod cases;
 mod errors;

@@ -95,8 +95,8 @@ impl Transform for RandomFlip {
     }
 }
 
-/// Sets a square to zero, centred on a random pixel and cut off at the border; after [`Normalize`](super::Normalize), zero
-/// is the mean.
+/// Sets a square to zero, centred on a random pixel and cut off at the border; after [`Normalize`](super::Normalize),
+/// zero is the mean.
 ///
 /// Reference: DeVries & Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout" (2017).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
