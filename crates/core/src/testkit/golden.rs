@@ -62,6 +62,13 @@ impl Golden {
         &self.torch
     }
 
+    /// The names of its cases, in order.
+    pub fn cases(&self) -> Vec<&str> {
+        let mut cases: Vec<&str> = self.tensors.keys().filter_map(|key| Some(key.rsplit_once('/')?.0)).collect();
+        cases.dedup();
+        cases
+    }
+
     /// The tensor `CASE/NAME`.
     ///
     /// # Errors
