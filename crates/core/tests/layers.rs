@@ -1,4 +1,5 @@
 //! Every layer keeps the contract of layers, and equals PyTorch's in outputs and gradients.
+#![allow(clippy::unwrap_used)] // Clippy's exception for tests leaves out the functions beside them.
 
 use candle_core::{DType, Device, Tensor};
 use glassbox_core::testkit::{Golden, LayerCheck, check_layer};
@@ -220,6 +221,11 @@ fn wrong_inputs_are_refused_in_words() {
     let layer = Embedding::new(4, 4, params.root().pp("words")).unwrap();
     assert_eq!(message(&layer, &[3]), "at `words`: input: expected ids of type u32 or i64, got F32");
     assert_eq!(message(&Softmax::new(-3), &[3, 5]), "input: expected a shape with a dimension -3, got [3, 5]");
+}
+
+#[test]
+fn the_fixture_says_who_made_it() {
+    assert!(fixture().torch().starts_with("2."), "{}", fixture().torch());
 }
 
 /// The test kit itself: a layer that breaks the contract does not pass.

@@ -1,8 +1,8 @@
 //! Dropout, of elements and of channels.
 
-use candle_core::{Shape, Tensor};
+use candle_core::Tensor;
 
-use crate::{Error, Layer, Pass, Result};
+use crate::{Error, Layer, Pass, Result, Rng};
 
 /// In training, sets each element to 0 with probability p and multiplies the others by 1 / (1 − p); else the identity
 /// (Srivastava et al. 2014). Random numbers come from the pass.
@@ -37,7 +37,7 @@ impl Dropout {
 
 impl Layer for Dropout {
     fn forward(&self, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
-        drop(xs, self.p, pass, || Ok(xs.shape().clone()))
+        mask(xs, self.p, pass, xs.dims())
     }
 }
 
@@ -77,11 +77,9 @@ impl Layer for ChannelDropout {
             let expected = "(batch, num_channels, …) of three dimensions or more";
             return Err(Error::invalid("input", expected, format!("{:?}", xs.dims())));
         }
-        drop(xs, self.p, pass, || {
-            let mut dims = vec![1; xs.rank()];
-            dims[..2].copy_from_slice(&xs.dims()[..2]);
-            Ok(Shape::from(dims))
-        })
+        let mut channels = vec![1; xs.rank()];
+        channels[..2].copy_from_slice(&xs.dims()[..2]);
+        mask(xs, self.p, pass, &channels)
     }
 }
 
@@ -89,13 +87,13 @@ fn check(p: f64) -> Result<()> {
     if (0.0..1.0).contains(&p) { Ok(()) } else { Err(Error::invalid("dropout probability", "p in [0, 1)", p)) }
 }
 
-/// `xs` times a random mask of the shape that `mask_shape` gives, which broadcasts to it.
-fn drop(xs: &Tensor, p: f64, pass: &Pass, mask_shape: impl FnOnce() -> Result<Shape>) -> Result<Tensor> {
+/// `xs` times random zeros and scales of shape `mask_shape`, which broadcasts to it.
+fn mask(xs: &Tensor, p: f64, pass: &Pass, mask_shape: &[usize]) -> Result<Tensor> {
     if !pass.is_training() || p == 0.0 {
         return Ok(xs.clone());
     }
     let scale = 1.0 / (1.0 - p);
-    let draw = |rng: &mut crate::Rng| if rng.bernoulli(p) { 0.0 } else { scale };
-    let mask = pass.rng().tensor(mask_shape()?, xs.dtype(), xs.device(), draw)?;
+    let draw = |rng: &mut Rng| if rng.bernoulli(p) { 0.0 } else { scale };
+    let mask = pass.rng().tensor(mask_shape.into(), xs.dtype(), xs.device(), draw)?;
     Ok(xs.broadcast_mul(&mask)?)
 }

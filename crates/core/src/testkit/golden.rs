@@ -187,3 +187,19 @@ impl Golden {
         named.collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_fixture_is_an_error_with_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = |name: &str| Golden::open(folder.path().join(name)).unwrap_err().to_string();
+        assert!(message("none.safetensors").contains("none.safetensors"));
+        std::fs::write(folder.path().join("cut.safetensors"), [7; 20]).unwrap();
+        assert!(message("cut.safetensors").contains("cut.safetensors: not a fixture"));
+        ParamStore::new(Seed(1), &Device::Cpu).save(folder.path().join("ours.safetensors")).unwrap();
+        assert!(message("ours.safetensors").contains("no `torch` version in its metadata"));
+    }
+}
