@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use common::{Defaults, RunArgs};
+use glassbox::data::transform::{RandomAffine, Transform};
 use glassbox::dataset::Position;
 use glassbox::prelude::*;
 use serde::Serialize;
@@ -29,6 +30,10 @@ fn example() -> anyhow::Result<()> {
     let run = &args.run;
     let device = device(&run.device)?;
     let (train, test) = data::digits()?.split_stratified(0.8, Seed(7))?;
+
+    // Few labels: every epoch sees each digit a little turned, moved, scaled and sheared.
+    let augment = RandomAffine { degrees: 10.0, translate: 0.05, scale: (0.9, 1.1), shear: 5.0 };
+    let train = train.map(move |sample, rng| augment.apply_to_sample(sample, rng));
 
     let params = ParamStore::new(Seed(run.seed), &device);
     let model = SmallCnn::new(config(), params.root())?;

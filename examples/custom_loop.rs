@@ -27,7 +27,7 @@ fn main() -> ExitCode {
 }
 
 fn example() -> anyhow::Result<()> {
-    let args: Args = common::parse(Defaults { out: "runs/custom_loop", epochs: "15", batch_size: "64", lr: "0.003" });
+    let args: Args = common::parse(Defaults { out: "runs/custom_loop", epochs: "30", batch_size: "64", lr: "0.003" });
     let run = &args.run;
     let device = device(&run.device)?;
     let dir = RunDir::new(&run.out)?;

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn example() -> anyhow::Result<()> {
-    let args: Args = common::parse(Defaults { out: "runs/mlp_tabular", epochs: "30", batch_size: "32", lr: "0.003" });
+    let args: Args = common::parse(Defaults { out: "runs/mlp_tabular", epochs: "30", batch_size: "32", lr: "0.01" });
     let run = &args.run;
     let table = read(&args)?;
     let num_classes = table.class_names().len();
@@ -106,9 +106,11 @@ fn fit(
     let run = RunArgs { out: out.to_path_buf(), ..args.run.clone() };
     let (in_features, out_features) = (train.dataset().num_features(), train.dataset().class_names().len());
     let params = ParamStore::new(Seed(run.seed), &device(&run.device)?);
-    let config = MlpConfig { in_features, hidden: vec![64, 32], out_features, dropout: 0.2, ..Default::default() };
+    // A few hundred rows: a small network, held back by dropout, weight decay and label smoothing.
+    let config = MlpConfig { in_features, hidden: vec![32], out_features, dropout: 0.5, ..Default::default() };
     let model = Mlp::new(config, params.root())?;
-    let step = SupervisedStep::new(model, CrossEntropy::default(), AdamW::new(&params, run.lr)?.weight_decay(0.1))
+    let loss = CrossEntropy::default().label_smoothing(0.1);
+    let step = SupervisedStep::new(model, loss, AdamW::new(&params, run.lr)?.weight_decay(1.0))
         .schedule(OneCycle::new(run.lr))
         .metric(Accuracy::default());
     let loader = DataLoader::new(train, run.batch_size).shuffle(Seed(run.seed).child("order"));

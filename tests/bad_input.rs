@@ -29,7 +29,7 @@ fn flags_that_cannot_be_met() {
     let out = folder.path().join("run");
     fails("cnn_digits", &["--device", "tpu"], &out, &["device: expected cpu, cuda", "got `tpu`"]);
     fails("cnn_digits", &["--batch-size", "0"], &out, &["batch size: expected at least 1, got 0"]);
-    fails("cnn_digits", &["--lr=-1"], &out, &["learning rate", "-1"]);
+    fails("cnn_digits", &["--lr=-1"], &out, &["learning_rate", "-1"]);
     #[cfg(not(feature = "cuda"))]
     fails("cnn_digits", &["--device", "cuda:1"], &out, &["device `cuda:1`", "--features cuda"]);
     std::fs::write(folder.path().join("file"), "").unwrap();
@@ -91,13 +91,13 @@ fn tables() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let file = path(&folder, "table.csv");
-    let mut case = |text: &str, args: &[&str], says: &[&str]| {
+    let case = |text: &str, args: &[&str], says: &[&str]| {
         std::fs::write(&file, text).unwrap();
         fails("mlp_tabular", &[&["--data", &file], args].concat(), &out, says);
     };
     let target = ["--target", "c"];
     case("a,b,c\n1,2,x\n", &[], &["--target is needed"]);
-    case("a,b,c\n1,2,x\n1,y\n", &target, &["table.csv", "3", "columns"]);
+    case("a,b,c\n1,2,x\n1,y\n", &target, &["table.csv:3", "row of 2 values, expected 3"]);
     case("a,b,c\n1,2,x\n1,tall,y\n", &target, &["table.csv:3", "b", "tall"]);
     case("a,b,d\n1,2,x\n", &target, &["c", "a, b, d"]);
     case("a,b,c\n", &target, &["table.csv", "row"]);
