@@ -1,4 +1,4 @@
-//! MNIST to 99 % in one epoch, from IDX files.
+//! MNIST to 99 % in one epoch, to 99.5 % in ten, from IDX files.
 
 mod common;
 
@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use common::{Defaults, RunArgs};
-use glassbox::data::transform::{Normalize, Transform};
+use glassbox::data::transform::{Compose, Normalize, RandomAffine, Transform};
 use glassbox::prelude::*;
 use serde::Serialize;
 
-/// Learns MNIST (or any set in its format) from the four IDX files in the folder --data, gzipped or not.
+/// Learns MNIST (or any set in its format) from the four IDX files in the folder --data, gzipped or not. With more than one
+/// epoch it augments the images and drops out; --lr 0.006 suits ten epochs.
 #[derive(Parser, Serialize)]
 struct Args {
     #[command(flatten)]
@@ -29,13 +30,19 @@ fn example() -> anyhow::Result<()> {
     let folder =
         run.data.as_ref().context("--data is needed: the folder with train-images-idx3-ubyte and the others")?;
     let (train, test) = data::mnist(folder)?;
-    // Mean 0 and deviation 1 over MNIST's training images.
-    let (normalize, normalize_test) = (Normalize::new([0.1307], [0.3081])?, Normalize::new([0.1307], [0.3081])?);
-    let train = train.map(move |sample, rng| normalize.apply_to_sample(sample, rng));
-    let test = test.map(move |sample, rng| normalize_test.apply_to_sample(sample, rng));
+    // In one pass every image is new. Over several, dropout and images that are moved a little each time keep the network
+    // from learning them by heart.
+    let (mut augment, mut dropout) = (Compose::new(), 0.0);
+    if run.epochs > 1 {
+        augment = augment.then(RandomAffine { degrees: 8.0, translate: 0.05, scale: (0.95, 1.05), shear: 0.0 });
+        dropout = 0.3;
+    }
+    let (augment, normalize) = (augment.then(normalize()?), normalize()?);
+    let train = train.map(move |sample, rng| augment.apply_to_sample(sample, rng));
+    let test = test.map(move |sample, rng| normalize.apply_to_sample(sample, rng));
 
     let params = ParamStore::new(Seed(run.seed), &device);
-    let model = network(params.root())?;
+    let model = network(dropout, params.root())?;
     if !run.quiet {
         println!("{}\n", summary(&model, &params, &[1, 1, 28, 28])?);
     }
@@ -53,6 +60,11 @@ fn example() -> anyhow::Result<()> {
         fitted.seconds,
     );
     Ok(())
+}
+
+/// Mean 0 and deviation 1 over MNIST's training images.
+fn normalize() -> Result<Normalize> {
+    Normalize::new([0.1307], [0.3081])
 }
 
 /// Two convolutions with pooling and a hidden layer of 256, as in tuomaso/train_mnist_fast, with batch normalisation.

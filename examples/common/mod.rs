@@ -55,7 +55,8 @@ pub struct Defaults {
 /// Parses the command line with this example's defaults, which `--help` then shows.
 pub fn parse<A: CommandFactory + FromArgMatches>(defaults: Defaults) -> A {
     // A flag without a default is a required one to clap, until it is told otherwise.
-    let values = [("out", defaults.out), ("epochs", defaults.epochs), ("batch_size", defaults.batch_size), ("lr", defaults.lr)];
+    let values =
+        [("out", defaults.out), ("epochs", defaults.epochs), ("batch_size", defaults.batch_size), ("lr", defaults.lr)];
     let command = values.into_iter().fold(A::command(), |command, (name, value)| {
         command.mut_arg(name, |arg| arg.required(false).default_value(value))
     });

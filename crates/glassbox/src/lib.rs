@@ -28,3 +28,13 @@ pub mod prelude {
 
     pub use glassbox_core::candle_core::{self, D, DType, Device, Tensor};
 }
+
+/// The code in the project's documents is compiled with the tests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../../../docs/adding-a-layer.md")]
+    struct AddingALayer;
+}
