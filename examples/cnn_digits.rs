@@ -45,7 +45,7 @@ fn example() -> anyhow::Result<()> {
         .schedule(OneCycle::new(run.lr))
         .metric(Accuracy::default());
     let loader = DataLoader::new(train, run.batch_size).shuffle(Seed(run.seed).child("order"));
-    let fitted = run.trainer(&args)?.fit(step, loader, DataLoader::new(test.clone(), 256))?;
+    let fitted = common::finished(run.trainer(&args)?.fit(step, loader, DataLoader::new(test.clone(), 256))?)?;
 
     // What was saved is what is shown: a fresh model reads the file.
     let reloaded = ParamStore::new(Seed(0), &device);

@@ -52,7 +52,7 @@ fn example() -> anyhow::Result<()> {
         .schedule(OneCycle::new(run.lr))
         .metric(Accuracy::default());
     let loader = DataLoader::new(train, run.batch_size).shuffle(Seed(run.seed).child("order"));
-    let fitted = run.trainer(&args)?.fit(step, loader, DataLoader::new(test, 1000))?;
+    let fitted = common::finished(run.trainer(&args)?.fit(step, loader, DataLoader::new(test, 1000))?)?;
 
     let score = |name| fitted.scores.value(name).unwrap_or(f64::NAN);
     common::print_result(

@@ -115,5 +115,5 @@ fn fit(
         .metric(Accuracy::default());
     let loader = DataLoader::new(train, run.batch_size).shuffle(Seed(run.seed).child("order"));
     let quiet = RunArgs { quiet: true, ..run };
-    Ok(quiet.trainer(args)?.fit(step, loader, test.map(|test| DataLoader::new(test, 256)))?)
+    common::finished(quiet.trainer(args)?.fit(step, loader, test.map(|test| DataLoader::new(test, 256)))?)
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 use glassbox::prelude::*;
-use glassbox::train::interrupt;
+use glassbox::train::{Ended, Fitted, interrupt};
 use serde::Serialize;
 
 /// The flags of every training example.
@@ -91,6 +91,14 @@ pub fn run(example: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The run, unless the user ended it before its time.
+pub fn finished<S>(fitted: Fitted<S>) -> anyhow::Result<Fitted<S>> {
+    if fitted.ended == Ended::Interrupted {
+        anyhow::bail!("interrupted after step {}; the same command with --resume goes on from there", fitted.steps);
+    }
+    Ok(fitted)
 }
 
 /// The last line of every training example: `result {json}`.
