@@ -23,13 +23,18 @@ pub(crate) fn save(path: &Path, tensors: &BTreeMap<String, Tensor>, header: Opti
     write_atomic(path, &bytes)
 }
 
+/// Named tensors, and the text in the header of their file.
+pub(crate) type Loaded = (BTreeMap<String, Tensor>, Option<String>);
+
 /// Reads a safetensors file: its tensors on the CPU, and the text that [`save`] put in its header.
-pub(crate) fn load(path: &Path) -> Result<(BTreeMap<String, Tensor>, Option<String>)> {
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-    let broken =
-        |e: &dyn std::fmt::Display| Error::format(path.display(), format!("not a whole safetensors file: {e}"));
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| broken(&e))?;
-    let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).map_err(|e| broken(&e))?;
+pub(crate) fn load(path: &Path) -> Result<Loaded> {
+    parse(path, &std::fs::read(path).map_err(|e| Error::io(path, e))?)
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Loaded> {
+    let broken = |e: &dyn std::fmt::Display| Error::format(path.display(), format!("not a whole safetensors file: {e}"));
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| broken(&e))?;
+    let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(|e| broken(&e))?;
     let header = metadata.metadata().as_ref().and_then(|m| m.get(HEADER_KEY).cloned());
     Ok((tensors.into_iter().collect(), header))
 }
@@ -69,4 +74,46 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
 #[cfg(not(unix))]
 fn sync_folder(_: &Path) -> std::io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Seed;
+
+    /// Bytes flipped, replaced, cut off, repeated: whatever comes is an error or tensors, never a panic. A tensor is a
+    /// slice of the file, so nothing larger than the file is allocated.
+    #[test]
+    fn a_hundred_thousand_mutated_files() {
+        let tensors: BTreeMap<String, Tensor> = [
+            ("a.weight".to_string(), Tensor::new(&[[1f32, 2.0], [3.0, 4.0]], &Device::Cpu).unwrap()),
+            ("count".to_string(), Tensor::new(&[7i64], &Device::Cpu).unwrap()),
+        ]
+        .into();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.safetensors");
+        save(&path, &tensors, Some("{}")).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        assert_eq!(parse(&path, &whole).unwrap().0.len(), 2);
+        let mut rng = Seed(1).rng();
+        let mut errors = 0;
+        for _ in 0..100_000 {
+            let mut bytes = whole.clone();
+            for _ in 0..=rng.below(3) {
+                let at = rng.below(bytes.len());
+                match rng.below(5) {
+                    0 => bytes[at] ^= 1 << rng.below(8),
+                    1 => bytes[at] = rng.below(256) as u8,
+                    2 => bytes[at] = b"0123456789\"{}[],:FI"[rng.below(19)],
+                    3 => bytes.truncate(at.max(1)),
+                    _ => bytes.insert(at, b'9'),
+                }
+            }
+            match parse(&path, &bytes) {
+                Ok((tensors, _)) => assert!(tensors.values().all(|t| t.elem_count() <= whole.len())),
+                Err(_) => errors += 1,
+            }
+        }
+        assert!(errors > 10_000, "only {errors} mutations were noticed");
+    }
 }
