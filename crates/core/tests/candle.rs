@@ -4,10 +4,10 @@
 //! `docs/candle.md` and out of this file, and see whether our own operation is still needed.
 #![allow(clippy::unwrap_used)] // Clippy's exception for tests leaves out the functions beside them.
 
-use std::process::Command;
-use std::sync::{Arc, Mutex};
+#[path = "candle/graph.rs"]
+mod graph;
 
-use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Module, Result, Shape, Tensor, Var};
+use candle_core::{DType, Device, Module, Result, Tensor, Var};
 use candle_nn::{ModuleT, rotary_emb};
 use glassbox_core::testkit::{check_gradients, values};
 use glassbox_core::{Gradients, Init, ParamStore, Pass, Seed, TensorExt};
@@ -117,13 +117,14 @@ fn convolutions() {
             conv::conv_transpose2d(&t[0].unsqueeze(2)?, &t[1].unsqueeze(2)?, None, &params)?.squeeze(2)
         },
     );
-    claim(
-        "convolution in one dimension (huggingface/candle 3836)",
-        &[&[2, 2, 6], &[3, 2, 3]],
-        |t| t[0].conv1d(&t[1], 0, 1, 1, 1),
-        "gradient of input 1",
-        |t| conv::conv1d(&t[0], &t[1], None, &Default::default()),
-    );
+    // With padding, the gradient of the input is right, and that of the weight still is not.
+    for (padding, fault) in [(0, "gradient of input 0 (transposed: false)"), (1, "gradient of input 1")] {
+        let inputs = [values((2, 2, 6), 1).unwrap(), values((3, 2, 3), 2).unwrap()];
+        let error = check_gradients(&inputs, |t| t[0].conv1d(&t[1], padding, 1, 1, 1)).expect_err(FIXED).to_string();
+        assert!(error.contains(fault), "convolution in one dimension (huggingface/candle 3836): {FIXED}. {error}");
+        let params = conv::Conv1dParams { padding: [padding; 2], ..Default::default() };
+        check_gradients(&inputs, |t| conv::conv1d(&t[0], &t[1], None, &params)).unwrap();
+    }
     for shape in [[1, 2, 7, 6], [1, 2, 6, 7]] {
         claim(
             "convolution in two dimensions, not square, with a stride",
@@ -133,6 +134,36 @@ fn convolutions() {
             |t| conv::conv2d(&t[0], &t[1], None, &conv::Conv2dParams { stride: [2, 2], ..Default::default() }),
         );
     }
+}
+
+/// The largest difference between elements.
+fn distance(a: &Tensor, b: &Tensor) -> f64 {
+    (a - b).unwrap().abs().unwrap().max_all().unwrap().to_f64().unwrap()
+}
+
+#[test]
+fn values_of_the_forward_are_wrong_on_the_cpu() {
+    let (x, w) = (values((2, 3, 6), 1).unwrap(), values((3, 2, 3), 2).unwrap());
+    // A product of a batch of transposed matrices with one broadcast matrix.
+    let (left, right) = (x.t().unwrap(), values((3, 5), 3).unwrap().broadcast_as((2, 3, 5)).unwrap());
+    let theirs = left.matmul(&right).unwrap();
+    assert!(distance(&theirs, &left.contiguous().unwrap().matmul(&right).unwrap()) > 0.1, "matmul: {FIXED}");
+
+    // It is at work in the transposed convolution of more than one sample.
+    let theirs = |x: &Tensor| x.conv_transpose1d(&w, 0, 0, 1, 1, 1).unwrap();
+    let one_by_one =
+        Tensor::cat(&[theirs(&x.narrow(0, 0, 1).unwrap()), theirs(&x.narrow(0, 1, 1).unwrap())], 0).unwrap();
+    assert!(distance(&theirs(&x), &one_by_one) > 0.1, "conv_transpose1d: {FIXED}");
+    let as_image = |t: &Tensor| t.unsqueeze(2).unwrap();
+    let ours = conv::conv_transpose2d(&as_image(&x), &as_image(&w), None, &Default::default()).unwrap();
+    assert!(distance(&ours.squeeze(2).unwrap(), &one_by_one) < 1e-12, "rounding in f64");
+
+    // A weight that is not contiguous is read as if it were.
+    let weight = values((4, 3, 3), 2).unwrap().t().unwrap();
+    let want = x.conv1d(&weight.contiguous().unwrap(), 0, 1, 1, 1).unwrap();
+    let theirs = x.conv1d(&weight, 0, 1, 1, 1).unwrap();
+    assert!(distance(&theirs, &want) > 0.1, "conv1d (huggingface/candle 3836): {FIXED}");
+    assert!(distance(&conv::conv1d(&x, &weight, None, &Default::default()).unwrap(), &want) < 1e-12);
 }
 
 #[test]
@@ -225,12 +256,12 @@ fn each_of_equal_maxima_gets_the_full_gradient() {
 
 #[test]
 fn gradients_of_what_scatter_writes_into_are_swapped() {
-    let ids = Tensor::new(&[1u32], CPU).unwrap();
-    let source = Tensor::new(&[5f64], CPU).unwrap();
+    let ids = Tensor::new(&[0u32, 0, 1], CPU).unwrap();
+    let source = Tensor::new(&[5f64; 3], CPU).unwrap();
     let set = gradient(&[1.0, 2.0, 3.0], &[3], |x| x.scatter(&ids, &source, 0));
     let add = gradient(&[1.0, 2.0, 3.0], &[3], |x| x.scatter_add(&ids, &source, 0));
     assert_eq!(set, [1.0, 1.0, 1.0], "the element replaced has no influence: {FIXED}");
-    assert_eq!(add, [1.0, 0.0, 1.0], "the element added to has one: {FIXED}");
+    assert_eq!(add, [0.0, 0.0, 1.0], "the element added to has one: {FIXED}");
 }
 
 #[test]
@@ -258,100 +289,4 @@ fn batch_normalisation_of_one_value_a_channel() {
     }
     assert!(norm_of(&one).1.iter().all(|v| v.is_nan()), "the running variance of one value: {FIXED}");
     assert!(norm::batch_norm_train(&one, None, None, EPS).is_err());
-}
-
-#[test]
-fn constants_get_gradients_and_the_store_holds_the_graph() {
-    let params = ParamStore::new(Seed(1), CPU);
-    let root = params.root();
-    let [a, b] = ["a", "b"].map(|name| root.param(name, (1, 1, 3, 3), NORMAL).unwrap());
-    let image = Tensor::ones((1, 1, 3, 3), a.dtype(), CPU).unwrap();
-    let theirs = image.conv2d(a.var(), 0, 1, 1, 1).unwrap().backward().unwrap();
-    assert!(theirs.get(&image).is_some(), "a constant's gradient is computed: {FIXED}");
-    let ours = conv::conv2d(&image, a.var(), None, &Default::default()).unwrap().backward().unwrap();
-    assert!(ours.get(&image).is_none());
-
-    let product = (a.var().as_tensor() * b.var().as_tensor()).unwrap().sum_all().unwrap();
-    assert!(product.backward().unwrap().get(a.var()).unwrap().track_op(), "gradients have a graph: {FIXED}");
-    assert!(!Gradients::of(&product, &params).unwrap().get("a").unwrap().track_op());
-    assert!(a.get(&Pass::train(Seed(1))).track_op() && !a.get(&Pass::eval()).track_op());
-}
-
-/// Hands its input on, and keeps what its backward is given.
-struct Seen(Arc<Mutex<Option<Tensor>>>);
-
-impl CustomOp1 for Seen {
-    fn name(&self) -> &'static str {
-        "seen"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok((storage.clone(), layout.shape().clone()))
-    }
-
-    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        *self.0.lock().unwrap() = Some(grad.clone());
-        Ok(Some(grad.clone()))
-    }
-}
-
-#[test]
-fn a_custom_backward_gets_a_detached_contiguous_gradient() {
-    let x = Var::from_tensor(&values((3, 4), 1).unwrap()).unwrap();
-    let after: [fn(&Tensor) -> Result<Tensor>; 4] =
-        [|y| y.t(), |y| y.sum_keepdim(0), |y| y.t()?.narrow(0, 1, 2), |y| y.broadcast_as((2, 3, 4))];
-    for function in after {
-        let seen = Arc::new(Mutex::new(None));
-        let y = function(&x.apply_op1(Seen(seen.clone())).unwrap()).unwrap();
-        (&y * &y).unwrap().sum_all().unwrap().backward().unwrap();
-        let gradient = seen.lock().unwrap().take().unwrap();
-        assert!(!gradient.track_op() && gradient.is_contiguous());
-    }
-}
-
-#[test]
-fn a_deep_graph_overflows_the_stack() {
-    for (what, nodes, overflows) in [("backward", 10, false), ("backward", 20_000, true), ("drop", 20_000, true)] {
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", "deep_graph", "--ignored", "--nocapture"]).env("DEEP_GRAPH", format!("{what} {nodes}"));
-        let output = child.output().unwrap();
-        let message = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(message.contains("overflowed its stack"), overflows, "{what} of {nodes}: {FIXED}. {message}");
-        assert_eq!(output.status.success(), !overflows, "{message}");
-    }
-}
-
-#[test]
-#[ignore = "run by a_deep_graph_overflows_the_stack, in a process of its own"]
-fn deep_graph() {
-    let Ok(task) = std::env::var("DEEP_GRAPH") else { return };
-    let (what, nodes) = task.split_once(' ').unwrap();
-    let (backward, nodes) = (what == "backward", nodes.parse::<usize>().unwrap());
-    let chain = move || {
-        let x = Var::from_slice(&[1f32], 1, CPU).unwrap();
-        let y = (0..nodes).fold(x.as_tensor().clone(), |y, _| y.affine(1.0, 1.0).unwrap());
-        if backward {
-            y.backward().unwrap();
-        }
-    };
-    std::thread::Builder::new().stack_size(2 << 20).spawn(chain).unwrap().join().unwrap();
-}
-
-#[test]
-fn randomness_and_order() {
-    assert!(CPU.set_seed(1).is_err(), "Candle's CPU generator has a seed: {FIXED}");
-    let drawn = || Seed(1).rng().normal_tensor(8, 0.0, 1.0, DType::F64, CPU).unwrap().to_f64_vec().unwrap();
-    assert_eq!(drawn(), drawn());
-
-    // 64 variables of sizes 1 to 64: that two hash maps walk them alike has a chance of 1 in 64!.
-    let theirs = || {
-        let vars = candle_nn::VarMap::new();
-        let vb = candle_nn::VarBuilder::from_varmap(&vars, DType::F32, CPU);
-        (1..=64).for_each(|n| drop(vb.get(n, &n.to_string()).unwrap()));
-        vars.all_vars().iter().map(|v| v.elem_count()).collect::<Vec<_>>()
-    };
-    assert_ne!(theirs(), theirs(), "VarMap has an order: {FIXED}");
-    let params = ParamStore::new(Seed(1), CPU);
-    (1..=64).for_each(|n| drop(params.root().param(&n.to_string(), n, Init::Zeros).unwrap()));
-    assert!(params.all().iter().map(|p| p.elem_count()).eq(1..=64));
 }
