@@ -5,8 +5,7 @@ use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::Result;
-use crate::activation::cpu::{by_float, is_fused, output, rows, tensor, values, with_values};
-use crate::activation::math::Float;
+use crate::cpu::{Float, by_float, is_fused, output, rows, tensor, values, with_values};
 
 /// The rows of `weight` that `ids` name.
 ///
@@ -86,7 +85,7 @@ impl CustomOp1 for Embedding {
         }
         let (num, dim) = weight.dims2()?;
         by_float!("embedding", weight.dtype(), T => {
-            with_values::<T, _>(grad, |g| tensor(self.scatter(g, num, dim), weight.shape()).map(Some))
+            with_values::<T, _, 1>([grad], |[g]| tensor(self.scatter(g, num, dim), weight.shape()).map(Some))
         })
     }
 }

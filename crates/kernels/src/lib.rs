@@ -6,6 +6,7 @@
 
 pub mod activation;
 pub mod conv;
+mod cpu;
 pub mod embedding;
 pub mod loss;
 pub mod norm;

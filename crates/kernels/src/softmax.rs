@@ -1,11 +1,10 @@
 //! Softmax and its logarithm over any dimension.
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use crate::Result;
-use crate::activation::cpu::{by_float, is_fused, output, rows, sum_by, values};
-use crate::activation::math::Float;
+use crate::cpu::{Float, by_float, is_fused, output, rows, sum_by, tensor, values, with_values};
 
 /// Softmax over dimension `dim`: e^(x_i) / sum_j e^(x_j).
 ///
@@ -80,37 +79,21 @@ impl CustomOp1 for Softmax {
 
     fn cpu_fwd(&self, xs: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (len, inner) = self.sizes(layout.shape());
-        by_float!(CustomOp1::name(self), xs.dtype(), T => {
+        by_float!(self.name(), xs.dtype(), T => {
             let out = forward(&values::<T>(xs, layout)?, len, inner, self.log);
             Ok(output(out, layout.shape()))
         })
     }
 
     fn bwd(&self, xs: &Tensor, ys: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let op = SoftmaxGradient(Softmax { dim: self.dim, log: self.log });
-        xs.track_op().then(|| ys.apply_op2_no_bwd(grad, &op)).transpose()
-    }
-}
-
-/// The gradient of the input from the output and its gradient.
-struct SoftmaxGradient(Softmax);
-
-impl CustomOp2 for SoftmaxGradient {
-    fn name(&self) -> &'static str {
-        CustomOp1::name(&self.0)
-    }
-
-    fn cpu_fwd(
-        &self,
-        ys: &CpuStorage,
-        ys_l: &Layout,
-        grad: &CpuStorage,
-        grad_l: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let ((len, inner), log) = (self.0.sizes(ys_l.shape()), self.0.log);
-        by_float!(CustomOp2::name(self), ys.dtype(), T => {
-            let out = backward(&values::<T>(ys, ys_l)?, &values::<T>(grad, grad_l)?, len, inner, log);
-            Ok(output(out, ys_l.shape()))
+        if !xs.track_op() {
+            return Ok(None);
+        }
+        let (len, inner) = self.sizes(xs.shape());
+        by_float!(self.name(), xs.dtype(), T => {
+            with_values::<T, _, 2>([ys, grad], |[y, g]| {
+                tensor(backward(y, g, len, inner, self.log), xs.shape()).map(Some)
+            })
         })
     }
 }

@@ -1,8 +1,7 @@
 //! Values and derivatives of the activations on slices: one loop per activation, the choice outside of it.
 
 use super::Activation;
-use super::cpu::{map, map3};
-use super::math::Float;
+use crate::cpu::{Float, map, map3};
 
 /// √(2/π) and the cubic coefficient of the tanh approximation of GELU (Hendrycks and Gimpel 2016).
 const GELU_SCALE: f64 = 0.797_884_560_802_865_4;

@@ -1,21 +1,19 @@
 //! Activations: elementwise functions between layers.
 
 mod composed;
-pub(crate) mod cpu;
 pub(crate) mod formulas;
-pub(crate) mod math;
 mod prelu;
 #[cfg(test)]
 mod tests;
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 pub(crate) use composed::softplus as composed_softplus;
-use cpu::{by_float, is_fused, output, values};
 pub use prelu::prelu;
 
 use crate::Result;
+use crate::cpu::{by_float, is_fused, output, tensor, values, with_values};
 
 /// An elementwise function, with its parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -110,29 +108,13 @@ impl CustomOp1 for Forward {
     }
 
     fn bwd(&self, xs: &Tensor, ys: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        xs.track_op().then(|| xs.apply_op3_no_bwd(ys, grad, &Backward(self.0))).transpose()
-    }
-}
-
-struct Backward(Activation);
-
-impl CustomOp3 for Backward {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn cpu_fwd(
-        &self,
-        xs: &CpuStorage,
-        xs_l: &Layout,
-        ys: &CpuStorage,
-        ys_l: &Layout,
-        grad: &CpuStorage,
-        grad_l: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
+        if !xs.track_op() {
+            return Ok(None);
+        }
         by_float!(self.0.name(), xs.dtype(), T => {
-            let (xs, ys, grad) = (values::<T>(xs, xs_l)?, values::<T>(ys, ys_l)?, values::<T>(grad, grad_l)?);
-            Ok(output(formulas::backward(self.0, &xs, &ys, &grad), xs_l.shape()))
+            with_values::<T, _, 3>([xs, ys, grad], |[x, y, g]| {
+                tensor(formulas::backward(self.0, x, y, g), xs.shape()).map(Some)
+            })
         })
     }
 }

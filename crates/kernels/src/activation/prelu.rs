@@ -4,9 +4,11 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
 use super::composed::where_positive;
-use super::cpu::{by_float, chunks, is_fused, output, rows, simd, sum_by, tensor, values, with_values};
-use super::math::Float;
 use crate::Result;
+use crate::cpu::{
+    Float, Gradients2, by_float, chunks, is_fused, output, planes_of_channel, rows, simd, sum_by, tensor, values,
+    with_values,
+};
 
 /// The leaky ReLU with a learned slope: x where x > 0, else weight · x.
 ///
@@ -50,33 +52,21 @@ impl CustomOp2 for Prelu {
         "prelu"
     }
 
-    fn cpu_fwd(
-        &self,
-        xs: &CpuStorage,
-        xs_l: &Layout,
-        weight: &CpuStorage,
-        weight_l: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        by_float!("prelu", xs.dtype(), T => {
-            let (xs, weight) = (values::<T>(xs, xs_l)?, values::<T>(weight, weight_l)?);
-            Ok(output(forward(&xs, &weight, planes(xs_l.shape(), weight.len())), xs_l.shape()))
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        by_float!("prelu", s1.dtype(), T => {
+            let (xs, weight) = (values::<T>(s1, l1)?, values::<T>(s2, l2)?);
+            Ok(output(forward(&xs, &weight, planes(l1.shape(), weight.len())), l1.shape()))
         })
     }
 
-    fn bwd(
-        &self,
-        xs: &Tensor,
-        weight: &Tensor,
-        _res: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(&self, xs: &Tensor, weight: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients2> {
         by_float!("prelu", xs.dtype(), T => {
-            with_values::<T, _>(xs, |x| with_values::<T, _>(weight, |w| with_values::<T, _>(grad, |g| {
+            with_values::<T, _, 3>([xs, weight, grad], |[x, w, g]| {
                 let plane = planes(xs.shape(), w.len());
-                let grad_xs = xs.track_op().then(|| tensor(grad_input(x, w, g, plane), xs.shape())).transpose()?;
-                let grad_w = weight.track_op().then(|| tensor(grad_weight(x, g, w.len(), plane), weight.shape())).transpose()?;
-                Ok((grad_xs, grad_w))
-            })))
+                let grad_xs = xs.track_op().then(|| tensor(grad_input(x, w, g, plane), xs.shape()));
+                let grad_w = weight.track_op().then(|| tensor(grad_weight(x, g, w.len(), plane), weight.shape()));
+                Ok((grad_xs.transpose()?, grad_w.transpose()?))
+            })
         })
     }
 }
@@ -103,13 +93,10 @@ fn grad_input<T: Float>(xs: &[T], weight: &[T], grad: &[T], plane: usize) -> Vec
 /// The sum of grad · x over the elements with x <= 0 of each slope's planes, in order.
 fn grad_weight<T: Float>(xs: &[T], grad: &[T], slopes: usize, plane: usize) -> Vec<T> {
     let mut out = vec![T::zero(); slopes];
-    if xs.is_empty() {
-        return out;
-    }
     chunks(&mut out, 1, |channel, out| {
-        let planes = (channel..xs.len() / plane).step_by(slopes);
-        let total: f64 = planes.map(|i| masked_product(&xs[i * plane..][..plane], &grad[i * plane..][..plane])).sum();
-        out[0] = T::from_f64(total);
+        let planes = |values| planes_of_channel(values, plane, slopes, channel);
+        let products = planes(xs).zip(planes(grad)).map(|(xs, grad)| masked_product(xs, grad));
+        out[0] = T::from_f64(products.sum());
     });
     out
 }

@@ -4,8 +4,8 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::element::{Element, elements, per_float, simd, sum_f64};
 use crate::Result;
+use crate::cpu::{Element, by_float, output, planes_of_channel, simd, sum_f64, values};
 
 /// `sums[c] = Σ_{n, p} xs[n, c, p]` for `xs` (N, C, ...) on the CPU, added up in f64.
 pub(crate) fn channel_sum(xs: &Tensor) -> Result<Tensor> {
@@ -18,11 +18,8 @@ impl ChannelSum {
     fn forward<T: Element>(xs: &[T], batch: usize, channels: usize) -> Vec<T> {
         let plane = xs.len() / (batch * channels).max(1);
         let sum = |channel: usize| {
-            let plane_sum = |image: usize| {
-                let xs = &xs[(image * channels + channel) * plane..][..plane];
-                simd(|| sum_f64(plane, |i| xs[i].to_f64()))
-            };
-            T::from_f64((0..batch).map(plane_sum).sum())
+            let plane_sum = |xs: &[T]| simd(|| sum_f64(plane, |i| xs[i].to_f64()));
+            T::from_f64(planes_of_channel(xs, plane, channels, channel).map(plane_sum).sum())
         };
         (0..channels).into_par_iter().map(sum).collect()
     }
@@ -35,9 +32,8 @@ impl CustomOp1 for ChannelSum {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (batch, channels) = (layout.dims()[0], layout.dims()[1]);
-        per_float!(storage.dtype(), "channel_sum", T => {
-            let sums = Self::forward::<T>(elements(storage, layout)?, batch, channels);
-            Ok((candle_core::WithDType::to_cpu_storage_owned(sums), channels.into()))
+        by_float!("channel_sum", storage.dtype(), T => {
+            Ok(output(Self::forward::<T>(&values(storage, layout)?, batch, channels), channels))
         })
     }
 

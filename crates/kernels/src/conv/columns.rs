@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
-use super::element::Element;
 use super::geometry::Geometry;
+use crate::cpu::Element;
 
 /// What of a batch is handled together: the images of one block, one group's channels, a band of output rows.
 #[derive(Clone)]

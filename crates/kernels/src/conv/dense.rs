@@ -4,9 +4,9 @@
 use rayon::prelude::*;
 
 use super::columns::{Part, add_columns_to_images, gather_outputs, images_to_columns, scatter_outputs};
-use super::element::{Element, simd};
 use super::geometry::Geometry;
 use super::product::{Matrix, product};
+use crate::cpu::{Element, simd};
 
 /// Elements of all partial weight gradients together, at most, where a partial one is not already larger.
 const PARTIAL_ELEMENTS: usize = 1 << 22;

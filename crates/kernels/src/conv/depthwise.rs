@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::element::{Element, simd};
 use super::geometry::Geometry;
+use crate::cpu::{Element, simd};
 
 /// `ys[n, c] = bias[c] + Σ_taps weight[c, tap] · shifted xs[n, c]`.
 pub(super) fn output<T: Element>(g: &Geometry, xs: &[T], weight: &[T], bias: Option<&[T]>) -> Vec<T> {

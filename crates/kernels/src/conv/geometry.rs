@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::element::outputs_inside;
 use super::params::{Conv2dParams, ConvTranspose2dParams};
 use crate::Result;
+use crate::cpu::outputs_inside;
 
 /// Columns of the smallest product worth a call; smaller images are put together.
 const MIN_COLUMNS: usize = 128;

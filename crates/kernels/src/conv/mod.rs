@@ -5,7 +5,6 @@ mod columns;
 mod composed;
 mod dense;
 mod depthwise;
-pub(crate) mod element;
 mod geometry;
 mod op;
 mod params;
@@ -18,7 +17,7 @@ pub use params::{Conv1dParams, Conv2dParams, ConvTranspose2dParams, same_padding
 use candle_core::Tensor;
 
 use crate::Result;
-use element::{check_same_kind, is_fused};
+use crate::cpu::{check_same_kind, is_fused};
 use geometry::Geometry;
 use op::{Convolution, Direction};
 

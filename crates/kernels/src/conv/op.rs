@@ -7,10 +7,10 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 
 use super::channel_sum::channel_sum;
-use super::element::{Element, elements, per_float};
 use super::geometry::Geometry;
 use super::{dense, depthwise};
 use crate::Result;
+use crate::cpu::{Element, Gradients2, Gradients3, by_float, output, values};
 
 /// Which of the three tensors an operation computes from the other two.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,21 +37,21 @@ impl Convolution {
     fn forward<T: Element>(&self, lhs: &[T], rhs: &[T], bias: Option<&[T]>) -> (CpuStorage, Shape) {
         let g = &self.geometry;
         let input = (g.batch, g.in_channels, g.input[0], g.input[1]);
-        let output = (g.batch, g.out_channels, g.output[0], g.output[1]);
+        let out = (g.batch, g.out_channels, g.output[0], g.output[1]);
         let weight = (g.out_channels, g.group_in(), g.kernel[0], g.kernel[1]);
         let (data, shape) = match (self.direction, g.is_depthwise()) {
-            (Direction::Output, false) => (dense::output(g, lhs, rhs, bias), output),
-            (Direction::Output, true) => (depthwise::output(g, lhs, rhs, bias), output),
+            (Direction::Output, false) => (dense::output(g, lhs, rhs, bias), out),
+            (Direction::Output, true) => (depthwise::output(g, lhs, rhs, bias), out),
             (Direction::Input, false) => (dense::input_gradient(g, lhs, rhs, bias), input),
             (Direction::Input, true) => (depthwise::input_gradient(g, lhs, rhs, bias), input),
             (Direction::Weight, false) => (dense::weight_gradient(g, lhs, rhs), weight),
             (Direction::Weight, true) => (depthwise::weight_gradient(g, lhs, rhs), weight),
         };
-        (T::to_cpu_storage_owned(data), shape.into())
+        output(data, shape)
     }
 
     /// The gradients of both operands, where they are wanted.
-    fn backward(&self, lhs: &Tensor, rhs: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn backward(&self, lhs: &Tensor, rhs: &Tensor, grad: &Tensor) -> Result<Gradients2> {
         let lhs_grad = || match self.direction {
             Direction::Output => self.in_direction(Direction::Input, grad, rhs),
             Direction::Input => self.in_direction(Direction::Output, grad, rhs),
@@ -72,10 +72,10 @@ impl CustomOp2 for Convolution {
     }
 
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        per_float!(s1.dtype(), "conv2d", T => Ok(self.forward::<T>(elements(s1, l1)?, elements(s2, l2)?, None)))
+        by_float!("conv2d", s1.dtype(), T => Ok(self.forward::<T>(&values(s1, l1)?, &values(s2, l2)?, None)))
     }
 
-    fn bwd(&self, lhs: &Tensor, rhs: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(&self, lhs: &Tensor, rhs: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients2> {
         self.backward(lhs, rhs, grad)
     }
 }
@@ -94,19 +94,12 @@ impl CustomOp3 for Convolution {
         s3: &CpuStorage,
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        per_float!(s1.dtype(), "conv2d", T => {
-            Ok(self.forward::<T>(elements(s1, l1)?, elements(s2, l2)?, Some(elements(s3, l3)?)))
+        by_float!("conv2d", s1.dtype(), T => {
+            Ok(self.forward::<T>(&values(s1, l1)?, &values(s2, l2)?, Some(&values(s3, l3)?)))
         })
     }
 
-    fn bwd(
-        &self,
-        lhs: &Tensor,
-        rhs: &Tensor,
-        bias: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+    fn bwd(&self, lhs: &Tensor, rhs: &Tensor, bias: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients3> {
         let (lhs_grad, rhs_grad) = self.backward(lhs, rhs, grad)?;
         let bias_grad = bias.track_op().then(|| channel_sum(grad)).transpose()?;
         Ok((lhs_grad, rhs_grad, bias_grad))

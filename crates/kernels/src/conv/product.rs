@@ -1,6 +1,6 @@
 //! A serial matrix product on slices.
 
-use super::element::Element;
+use crate::cpu::Element;
 
 /// A matrix inside a slice: element (i, j) is at `i · row_stride + j · column_stride`.
 #[derive(Clone, Copy)]

@@ -5,9 +5,8 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 
 use crate::Result;
 use crate::activation::composed_softplus;
-use crate::activation::cpu::{by_float, is_fused, map3, output, values};
 use crate::activation::formulas::{sigmoid, softplus};
-use crate::activation::math::Float;
+use crate::cpu::{Float, Gradients3, by_float, is_fused, map3, output, tensor, values, with_values};
 
 /// The binary cross-entropy of every logit x with its target y:
 /// −(p y ln(sigmoid(x)) + (1 − y) ln(1 − sigmoid(x))), p the weight of positive targets.
@@ -65,16 +64,16 @@ impl CustomOp3 for BceWithLogits {
 
     fn cpu_fwd(
         &self,
-        logits: &CpuStorage,
-        logits_l: &Layout,
-        targets: &CpuStorage,
-        targets_l: &Layout,
-        positive: &CpuStorage,
-        positive_l: &Layout,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        by_float!("bce_with_logits", logits.dtype(), T => {
-            let (x, y) = (values::<T>(logits, logits_l)?, values::<T>(targets, targets_l)?);
-            Ok(output(map3(&x, &y, &values::<T>(positive, positive_l)?, loss), logits_l.shape()))
+        by_float!("bce_with_logits", s1.dtype(), T => {
+            let (logits, targets, positive) = (values::<T>(s1, l1)?, values(s2, l2)?, values(s3, l3)?);
+            Ok(output(map3(&logits, &targets, &positive, loss), l1.shape()))
         })
     }
 
@@ -85,11 +84,13 @@ impl CustomOp3 for BceWithLogits {
         positive: &Tensor,
         _res: &Tensor,
         grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+    ) -> Result<Gradients3> {
         if !logits.track_op() {
             return Ok((None, None, None));
         }
-        let slope = logits.apply_op3_no_bwd(targets, positive, &BceSlope)?;
+        let slope = by_float!("bce_with_logits", logits.dtype(), T => {
+            with_values::<T, _, 3>([logits, targets, positive], |[x, y, p]| tensor(map3(x, y, p, slope), logits.shape()))
+        })?;
         Ok((Some(slope.mul(grad)?), None, None))
     }
 }
@@ -100,34 +101,11 @@ fn loss<T: Float>(x: T, y: T, positive: T) -> T {
     (one - y) * x + (one + (positive - one) * y) * softplus(-x)
 }
 
+/// The derivative of the loss with respect to the logit.
 #[inline(always)]
 fn slope<T: Float>(x: T, y: T, positive: T) -> T {
     let one = T::one();
     (one - y) - (one + (positive - one) * y) * sigmoid(-x)
-}
-
-/// The derivative of the loss with respect to the logit.
-struct BceSlope;
-
-impl CustomOp3 for BceSlope {
-    fn name(&self) -> &'static str {
-        "bce_with_logits"
-    }
-
-    fn cpu_fwd(
-        &self,
-        logits: &CpuStorage,
-        logits_l: &Layout,
-        targets: &CpuStorage,
-        targets_l: &Layout,
-        positive: &CpuStorage,
-        positive_l: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        by_float!("bce_with_logits", logits.dtype(), T => {
-            let (x, y) = (values::<T>(logits, logits_l)?, values::<T>(targets, targets_l)?);
-            Ok(output(map3(&x, &y, &values::<T>(positive, positive_l)?, slope), logits_l.shape()))
-        })
-    }
 }
 
 #[cfg(test)]

@@ -6,8 +6,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Tensor};
 
 use crate::Result;
-use crate::activation::cpu::{by_float, is_fused, output, rows, sum_by, tensor, values, with_values};
-use crate::activation::math::Float;
+use crate::cpu::{Float, by_float, is_fused, output, rows, rows_per_chunk, simd, sum_by, tensor, values, with_values};
 use crate::softmax::{composed_log_softmax, max_of};
 
 /// The cross-entropy of every row of `logits` with its class, without a reduction.
@@ -130,7 +129,7 @@ impl CustomOp1 for CrossEntropy {
             let (losses, log_sums) = forward(&self.0, &logits, n, classes);
             // Another forward with the same op would find the same values.
             let _ = self.0.log_sums.set(log_sums);
-            Ok(output(losses, &Shape::from(n)))
+            Ok(output(losses, n))
         })
     }
 
@@ -143,9 +142,9 @@ impl CustomOp1 for CrossEntropy {
             candle_core::bail!("cross_entropy: backward before forward");
         };
         by_float!("cross_entropy", logits.dtype(), T => {
-            with_values::<T, _>(logits, |x| with_values::<T, _>(grad, |g| {
+            with_values::<T, _, 2>([logits, grad], |[x, g]| {
                 tensor(backward(&self.0, x, g, log_sums, classes), logits.shape()).map(Some)
-            }))
+            })
         })
     }
 }
@@ -155,7 +154,7 @@ fn forward<T: Float>(rows_of: &Rows, logits: &[T], n: usize, classes: usize) -> 
     let smooth = rows_of.of_all::<T>(classes);
     let mut both = vec![(T::zero(), 0.0); n];
     // `rows` decides by the number of elements it writes; these rows read many more.
-    let chunk = (crate::activation::cpu::CHUNK / classes).max(1);
+    let chunk = rows_per_chunk(classes);
     let work = |(i, out): (usize, &mut (T, f64))| {
         let xs = &logits[i * classes..][..classes];
         if let Some(class) = rows_of.targets[i] {
@@ -180,7 +179,7 @@ fn parallel<T: Send>(items: &mut [T], chunk: usize, work: impl Fn((usize, &mut T
 
 /// ln(sum of e^x).
 fn log_sum<T: Float>(xs: &[T]) -> f64 {
-    crate::activation::cpu::simd(|| {
+    simd(|| {
         let max = max_of(xs);
         max.to_f64() + sum_by(xs.len(), |i| (xs[i] - max).exp()).ln()
     })
@@ -189,7 +188,7 @@ fn log_sum<T: Float>(xs: &[T]) -> f64 {
 /// The sum of w_c (log_sum − x_c).
 fn weighted_distance<T: Float>(xs: &[T], weight: &[T], log_sum: f64) -> f64 {
     let log_sum = T::from_f64(log_sum);
-    crate::activation::cpu::simd(|| sum_by(xs.len(), |i| weight[i] * (log_sum - xs[i])))
+    simd(|| sum_by(xs.len(), |i| weight[i] * (log_sum - xs[i])))
 }
 
 fn backward<T: Float>(rows_of: &Rows, logits: &[T], grad: &[T], log_sums: &[f64], classes: usize) -> Vec<T> {

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::layer::{Affine, RowNorm, check_eps, composed_normal, parameter};
 use crate::Result;
-use crate::activation::cpu::is_fused;
+use crate::cpu::is_fused;
 
 /// Normalises groups of channels of every sample: (x − mean) / √(variance + eps) · weight + bias, the statistics over a
 /// group's channels and all positions, the variance biased, weight and bias per channel.

@@ -7,10 +7,10 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::Result;
-use crate::activation::cpu::{
-    by_float, is_fused, output, rows, rows_per_chunk, simd, sum_by, tensor, values, with_values,
+use crate::cpu::{
+    Float, Gradients3, by_float, is_fused, output, rows, rows_per_chunk, simd, sum_by, sum_rows, tensor, values,
+    with_values,
 };
-use crate::activation::math::Float;
 
 /// Normalises every sample over its last dimensions: (x − mean) / √(variance + eps) · weight + bias, with the biased
 /// variance.
@@ -119,43 +119,36 @@ impl CustomOp3 for RowNorm {
 
     fn cpu_fwd(
         &self,
-        xs: &CpuStorage,
-        xs_l: &Layout,
-        weight: &CpuStorage,
-        weight_l: &Layout,
-        bias: &CpuStorage,
-        bias_l: &Layout,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        by_float!("row_norm", xs.dtype(), T => {
-            let (xs, weight) = (values::<T>(xs, xs_l)?, values::<T>(weight, weight_l)?);
+        by_float!("row_norm", s1.dtype(), T => {
+            let (xs, weight, bias) = (values::<T>(s1, l1)?, values(s2, l2)?, values(s3, l3)?);
             let statistics = statistics(&xs, self.affine.row_len, self.eps);
-            let out = forward(&xs, &weight, &values::<T>(bias, bias_l)?, &statistics, self.affine);
+            let out = forward(&xs, &weight, &bias, &statistics, self.affine);
             // Another forward with the same op would find the same values.
             let _ = self.statistics.set(statistics);
-            Ok(output(out, xs_l.shape()))
+            Ok(output(out, l1.shape()))
         })
     }
 
-    fn bwd(
-        &self,
-        xs: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _res: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+    fn bwd(&self, xs: &Tensor, weight: &Tensor, bias: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients3> {
         let Some(statistics) = self.statistics.get() else {
             candle_core::bail!("row_norm: backward before forward");
         };
         by_float!("row_norm", xs.dtype(), T => {
-            with_values::<T, _>(xs, |x| with_values::<T, _>(weight, |w| with_values::<T, _>(grad, |g| {
+            with_values::<T, _, 3>([xs, weight, grad], |[x, w, g]| {
                 let grad_xs = xs.track_op().then(|| tensor(grad_input(x, w, g, statistics, self.affine), xs.shape()));
                 let affine = (weight.track_op() || bias.track_op()).then(|| grad_affine(x, g, statistics, self.affine));
                 let (grad_w, grad_b) = affine.unzip();
                 let grad_w = grad_w.filter(|_| weight.track_op()).map(|v| tensor::<T>(v, weight.shape()));
                 let grad_b = grad_b.filter(|_| bias.track_op()).map(|v| tensor::<T>(v, bias.shape()));
                 Ok((grad_xs.transpose()?, grad_w.transpose()?, grad_b.transpose()?))
-            })))
+            })
         })
     }
 }
@@ -213,33 +206,19 @@ fn grad_input<T: Float>(xs: &[T], weight: &[T], grad: &[T], statistics: &[(f64, 
     out
 }
 
-/// The gradients of weight and bias, added up over fixed ranges of rows and then over the ranges, in order.
+/// The gradients of weight and bias.
 fn grad_affine<T: Float>(xs: &[T], grad: &[T], statistics: &[(f64, f64)], affine: Affine) -> (Vec<T>, Vec<T>) {
     let Affine { row_len, channels, plane } = affine;
-    let per_chunk = rows_per_chunk(row_len).max(statistics.len().div_ceil(MAX_PARTIAL_SUMS));
-    let of_chunk = |(chunk, statistics): (usize, &[(f64, f64)])| {
-        let (mut weight, mut bias) = (vec![T::zero(); channels], vec![T::zero(); channels]);
-        for (j, &(mean, scale)) in statistics.iter().enumerate() {
-            let i = chunk * per_chunk + j;
-            let part = i * row_len..(i + 1) * row_len;
-            let range = affine.of_row(i);
-            let row =
-                Row { xs: &xs[part.clone()], grad: &grad[part], mean: T::from_f64(mean), scale: T::from_f64(scale) };
-            simd(|| row.add(plane, &mut weight[range.clone()], &mut bias[range]));
-        }
-        (weight, bias)
-    };
-    let partial: Vec<_> = statistics.par_chunks(per_chunk).enumerate().map(of_chunk).collect();
-    let (mut weight, mut bias) = (vec![T::zero(); channels], vec![T::zero(); channels]);
-    for (w, b) in &partial {
-        weight.iter_mut().zip(w).for_each(|(sum, &w)| *sum += w);
-        bias.iter_mut().zip(b).for_each(|(sum, &b)| *sum += b);
-    }
-    (weight, bias)
+    let mut sums = sum_rows(statistics.len(), row_len, 2 * channels, |i, sums: &mut [T]| {
+        let (weight, bias) = sums.split_at_mut(channels);
+        let (part, range) = (i * row_len..(i + 1) * row_len, affine.of_row(i));
+        let (mean, scale) = (T::from_f64(statistics[i].0), T::from_f64(statistics[i].1));
+        let row = Row { xs: &xs[part.clone()], grad: &grad[part], mean, scale };
+        simd(|| row.add(plane, &mut weight[range.clone()], &mut bias[range]));
+    });
+    let bias = sums.split_off(channels);
+    (sums, bias)
 }
-
-/// At most so many ranges of rows have sums of their own.
-pub(super) const MAX_PARTIAL_SUMS: usize = 64;
 
 struct Row<'a, T> {
     xs: &'a [T],

@@ -6,12 +6,12 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::layer::{MAX_PARTIAL_SUMS, check_eps, parameter};
+use super::layer::{check_eps, parameter};
 use crate::Result;
-use crate::activation::cpu::{
-    by_float, is_fused, output, rows, rows_per_chunk, simd, sum_by, tensor, values, with_values,
+use crate::cpu::{
+    Float, Gradients2, by_float, is_fused, output, rows, rows_per_chunk, simd, sum_by, sum_rows, tensor, values,
+    with_values,
 };
-use crate::activation::math::Float;
 
 /// Divides every row by its root mean square: x / √(mean(x²) + eps) · weight.
 ///
@@ -52,37 +52,25 @@ impl CustomOp2 for RmsNorm {
         "rms_norm"
     }
 
-    fn cpu_fwd(
-        &self,
-        xs: &CpuStorage,
-        xs_l: &Layout,
-        weight: &CpuStorage,
-        weight_l: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        by_float!("rms_norm", xs.dtype(), T => {
-            let xs = values::<T>(xs, xs_l)?;
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        by_float!("rms_norm", s1.dtype(), T => {
+            let xs = values::<T>(s1, l1)?;
             let scales = scales(&xs, self.len, self.eps);
-            let out = forward(&xs, &values::<T>(weight, weight_l)?, &scales);
+            let out = forward(&xs, &values::<T>(s2, l2)?, &scales);
             // Another forward with the same op would find the same values.
             let _ = self.scales.set(scales);
-            Ok(output(out, xs_l.shape()))
+            Ok(output(out, l1.shape()))
         })
     }
 
-    fn bwd(
-        &self,
-        xs: &Tensor,
-        weight: &Tensor,
-        _res: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(&self, xs: &Tensor, weight: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients2> {
         let Some(scales) = self.scales.get() else { candle_core::bail!("rms_norm: backward before forward") };
         by_float!("rms_norm", xs.dtype(), T => {
-            with_values::<T, _>(xs, |x| with_values::<T, _>(weight, |w| with_values::<T, _>(grad, |g| {
+            with_values::<T, _, 3>([xs, weight, grad], |[x, w, g]| {
                 let grad_xs = xs.track_op().then(|| tensor(grad_input(x, w, g, scales), xs.shape()));
                 let grad_w = weight.track_op().then(|| tensor(grad_weight(x, g, scales, w.len()), weight.shape()));
                 Ok((grad_xs.transpose()?, grad_w.transpose()?))
-            })))
+            })
         })
     }
 }
@@ -116,22 +104,12 @@ fn grad_input<T: Float>(xs: &[T], weight: &[T], grad: &[T], scales: &[f64]) -> V
     out
 }
 
-/// The gradient of the weight, added up over fixed ranges of rows and then over the ranges, in order.
 fn grad_weight<T: Float>(xs: &[T], grad: &[T], scales: &[f64], len: usize) -> Vec<T> {
-    let per_chunk = rows_per_chunk(len).max(scales.len().div_ceil(MAX_PARTIAL_SUMS));
-    let of_chunk = |(chunk, scales): (usize, &[f64])| {
-        let mut sums = vec![T::zero(); len];
-        for (j, &scale) in scales.iter().enumerate() {
-            let part = (chunk * per_chunk + j) * len..(chunk * per_chunk + j + 1) * len;
-            let (scale, terms) = (T::from_f64(scale), xs[part.clone()].iter().zip(&grad[part]));
-            simd(|| sums.iter_mut().zip(terms).for_each(|(sum, (&x, &g))| *sum += g * (x * scale)));
-        }
-        sums
-    };
-    let partial: Vec<_> = scales.par_chunks(per_chunk).enumerate().map(of_chunk).collect();
-    let mut total = vec![T::zero(); len];
-    partial.iter().for_each(|sums| total.iter_mut().zip(sums).for_each(|(total, &sum)| *total += sum));
-    total
+    sum_rows(scales.len(), len, len, |i, sums: &mut [T]| {
+        let part = i * len..(i + 1) * len;
+        let (scale, terms) = (T::from_f64(scales[i]), xs[part.clone()].iter().zip(&grad[part]));
+        simd(|| sums.iter_mut().zip(terms).for_each(|(sum, (&x, &g))| *sum += g * (x * scale)));
+    })
 }
 
 #[cfg(test)]

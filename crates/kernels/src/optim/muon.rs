@@ -4,7 +4,7 @@ use candle_core::{Tensor, Var};
 
 use super::update::{fits, update};
 use crate::Result;
-use crate::activation::cpu::by_float;
+use crate::cpu::by_float;
 
 /// How [`muon_step`] scales the learning rate for a matrix of A rows and B columns.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -4,8 +4,7 @@ use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 use crate::Result;
-use crate::activation::cpu::{CHUNK, by_float, is_fused, simd, sum_by, with_values};
-use crate::activation::math::Float;
+use crate::cpu::{CHUNK, Float, by_float, is_fused, simd, sum_by, with_values};
 
 /// The Euclidean norm of all elements of `tensors`: √(sum of x²), added up in f64 and in a fixed order.
 ///
@@ -26,7 +25,7 @@ fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
     if !is_fused(tensor) {
         return tensor.to_dtype(DType::F32)?.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar();
     }
-    by_float!("global_norm", tensor.dtype(), T => with_values::<T, _>(tensor, |xs| Ok(squares(xs))))
+    by_float!("global_norm", tensor.dtype(), T => with_values::<T, _, 1>([tensor], |[xs]| Ok(squares(xs))))
 }
 
 fn squares<T: Float>(xs: &[T]) -> f64 {

@@ -4,8 +4,7 @@ use candle_core::{Tensor, Var};
 
 use super::update::{fits, update};
 use crate::Result;
-use crate::activation::cpu::by_float;
-use crate::activation::math::Float;
+use crate::cpu::{Float, by_float};
 
 /// The settings of one [`rmsprop_step`].
 #[derive(Clone, Copy, Debug, PartialEq)]

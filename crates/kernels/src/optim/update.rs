@@ -6,8 +6,7 @@ use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor, Var};
 use rayon::prelude::*;
 
 use crate::Result;
-use crate::activation::cpu::{CHUNK, is_fused, simd, with_values};
-use crate::activation::math::Float;
+use crate::cpu::{CHUNK, Float, is_fused, simd, with_values};
 
 /// Whether [`update`] applies to `vars` and `grad`, after a check that they fit together.
 pub(super) fn fits(who: &str, vars: &[&Var], grad: &Tensor) -> Result<bool> {
@@ -39,7 +38,7 @@ pub(super) fn update<T: Float, const N: usize>(
         return Ok(());
     }
     distinct::<T>(&vars, grad)?;
-    with_values::<T, _>(grad, |grad| nest(&vars, Vec::new(), &|slices| run(slices, grad, &f)))
+    with_values::<T, _, 1>([grad], |[grad]| nest(&vars, Vec::new(), &|slices| run(slices, grad, &f)))
 }
 
 /// The locks below are taken one inside the other: one memory named twice would wait for itself.

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::{Pool1dParams, Pool2dParams, Windows, as_image, dims4};
 use crate::Result;
-use crate::conv::element::{Element, elements, is_fused, outputs_inside, per_float, simd, with_elements};
+use crate::cpu::{Element, by_float, is_fused, output, outputs_inside, simd, tensor, values, with_values};
 
 /// The largest element of each window, as PyTorch's `max_pool2d`.
 ///
@@ -137,10 +137,9 @@ impl CustomOp1 for MaxPool {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (n, c, _, _) = layout.shape().dims4()?;
-        per_float!(storage.dtype(), "max_pool2d", T => {
-            let ys = self.forward::<T>(elements(storage, layout)?, n * c);
-            let shape = (n, c, self.windows[0].output, self.windows[1].output);
-            Ok((candle_core::WithDType::to_cpu_storage_owned(ys), shape.into()))
+        by_float!("max_pool2d", storage.dtype(), T => {
+            let ys = self.forward::<T>(&values(storage, layout)?, n * c);
+            Ok(output(ys, (n, c, self.windows[0].output, self.windows[1].output)))
         })
     }
 
@@ -148,9 +147,8 @@ impl CustomOp1 for MaxPool {
         let Some(sources) = self.sources.get() else {
             candle_core::bail!("max_pool2d: backward before forward");
         };
-        per_float!(grad.dtype(), "max_pool2d", T => {
-            let dx = with_elements(grad, |grad| self.backward::<T>(grad, sources))?;
-            Ok(Some(Tensor::from_vec(dx, xs.shape(), xs.device())?))
+        by_float!("max_pool2d", grad.dtype(), T => {
+            with_values([grad], |[grad]| tensor(self.backward::<T>(grad, sources), xs.shape()).map(Some))
         })
     }
 }

@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::Result;
-use crate::conv::element::{Element, elements, is_fused, per_float, simd};
+use crate::cpu::{Element, by_float, is_fused, output, simd, values};
 
 /// The inputs that one output of an axis is made of: neighbours from `start` on, and their weights.
 #[derive(Clone, Debug)]
@@ -146,9 +146,8 @@ impl CustomOp1 for Separable {
         } else {
             (self.rows.taps.len(), self.columns.taps.len())
         };
-        per_float!(storage.dtype(), "separable", T => {
-            let ys = self.forward::<T>(elements(storage, layout)?, n * c);
-            Ok((candle_core::WithDType::to_cpu_storage_owned(ys), (n, c, height, width).into()))
+        by_float!("separable", storage.dtype(), T => {
+            Ok(output(self.forward::<T>(&values(storage, layout)?, n * c), (n, c, height, width)))
         })
     }
 

@@ -7,7 +7,7 @@ mod tests;
 use candle_core::Tensor;
 
 use crate::Result;
-use crate::conv::element::{check_same_kind, is_fused, per_float, with_elements};
+use crate::cpu::{by_float, check_same_kind, is_fused, with_values};
 use op::{BatchNorm, Statistics};
 
 /// Normalises each channel by its own mean and variance over the batch, as PyTorch's `batch_norm` in training.
@@ -40,8 +40,8 @@ pub fn batch_norm_train(
         return train_composed(xs, weight, bias, eps);
     }
     let xs = xs.contiguous()?;
-    let statistics = per_float!(xs.dtype(), NAME, T => {
-        with_elements(&xs, |data: &[T]| Statistics::of(data, xs.dims()[0], channels))?
+    let statistics = by_float!(NAME, xs.dtype(), T => {
+        with_values([&xs], |[data]: [&[T]; 1]| Ok(Statistics::of(data, xs.dims()[0], channels)))?
     });
     let of_channels = |values: &[f64]| Tensor::from_slice(values, channels, xs.device())?.to_dtype(xs.dtype());
     let (mean, var) = (of_channels(&statistics.mean)?, of_channels(&statistics.var)?);

@@ -5,7 +5,9 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::Result;
-use crate::conv::element::{Element, elements, per_float, simd, sum_f64, with_elements};
+use crate::cpu::{
+    Element, Gradients3, by_float, output, planes_of_channel, simd, sum_f64, tensor, values, with_values,
+};
 
 /// Mean and biased variance of each channel.
 pub(super) struct Statistics {
@@ -19,7 +21,7 @@ impl Statistics {
         let plane = xs.len() / (batch * channels);
         let count = (batch * plane) as f64;
         let of_channel = |channel: usize| {
-            let planes = || (0..batch).map(|image| &xs[(image * channels + channel) * plane..][..plane]);
+            let planes = || planes_of_channel(xs, plane, channels, channel);
             let sum: f64 = planes().map(|xs| simd(|| sum_f64(plane, |i| xs[i].to_f64()))).sum();
             let mean = sum / count;
             let square = |x: T| (x.to_f64() - mean) * (x.to_f64() - mean);
@@ -72,9 +74,8 @@ impl BatchNorm {
         let of_channel = |channel: usize| {
             let mean = self.mean[channel];
             let mut sums = (0.0, 0.0);
-            for image in 0..batch {
-                let start = (image * channels + channel) * plane;
-                let (xs, grad) = (&xs[start..][..plane], &grad[start..][..plane]);
+            let planes = |values| planes_of_channel(values, plane, channels, channel);
+            for (xs, grad) in planes(xs).zip(planes(grad)) {
                 sums.0 += simd(|| sum_f64(plane, |i| grad[i].to_f64()));
                 sums.1 += simd(|| sum_f64(plane, |i| grad[i].to_f64() * (xs[i].to_f64() - mean)));
             }
@@ -112,22 +113,19 @@ impl BatchNorm {
         dx
     }
 
-    fn backward<T: Element>(&self, xs: &Tensor, weight: &Tensor, bias: &Tensor, grad: &Tensor) -> Result<Gradients> {
+    fn backward<T: Element>(&self, xs: &Tensor, weight: &Tensor, bias: &Tensor, grad: &Tensor) -> Result<Gradients3> {
         let batch = xs.dims()[0];
         let grad = grad.contiguous()?;
         let sums = if self.through_statistics || weight.track_op() || bias.track_op() {
-            with_elements(xs, |xs| with_elements(&grad, |grad| self.sums::<T>(xs, grad, batch)))??
+            with_values([xs, &grad], |[xs, grad]: [&[T]; 2]| Ok(self.sums(xs, grad, batch)))?
         } else {
             GradSums { grad: Vec::new(), grad_normalised: Vec::new() }
         };
         let of_channels = |values: &[f64]| Tensor::from_slice(values, values.len(), xs.device())?.to_dtype(xs.dtype());
-        let dx = || -> Result<Tensor> {
-            let dx = with_elements(xs, |xs| {
-                with_elements(weight, |weight| {
-                    with_elements(&grad, |grad| self.input_gradient::<T>(xs, weight, grad, &sums, batch))
-                })
-            })???;
-            Tensor::from_vec(dx, xs.shape(), xs.device())
+        let dx = || {
+            with_values([xs, weight, &grad], |[x, weight, grad]: [&[T]; 3]| {
+                tensor(self.input_gradient(x, weight, grad, &sums, batch), xs.shape())
+            })
         };
         Ok((
             xs.track_op().then(dx).transpose()?,
@@ -136,8 +134,6 @@ impl BatchNorm {
         ))
     }
 }
-
-type Gradients = (Option<Tensor>, Option<Tensor>, Option<Tensor>);
 
 impl CustomOp3 for BatchNorm {
     fn name(&self) -> &'static str {
@@ -153,14 +149,13 @@ impl CustomOp3 for BatchNorm {
         s3: &CpuStorage,
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        per_float!(s1.dtype(), "batch_norm", T => {
-            let (xs, weight, bias) = (elements(s1, l1)?, elements(s2, l2)?, elements(s3, l3)?);
-            let ys = self.forward::<T>(xs, weight, bias, l1.dims()[0]);
-            Ok((candle_core::WithDType::to_cpu_storage_owned(ys), l1.shape().clone()))
+        by_float!("batch_norm", s1.dtype(), T => {
+            let (xs, weight, bias) = (values::<T>(s1, l1)?, values(s2, l2)?, values(s3, l3)?);
+            Ok(output(self.forward(&xs, &weight, &bias, l1.dims()[0]), l1.shape()))
         })
     }
 
-    fn bwd(&self, xs: &Tensor, weight: &Tensor, bias: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients> {
-        per_float!(xs.dtype(), "batch_norm", T => self.backward::<T>(xs, weight, bias, grad))
+    fn bwd(&self, xs: &Tensor, weight: &Tensor, bias: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients3> {
+        by_float!("batch_norm", xs.dtype(), T => self.backward::<T>(xs, weight, bias, grad))
     }
 }

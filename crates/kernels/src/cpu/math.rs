@@ -5,14 +5,10 @@
 //! fused multiply-add, so every machine computes the same bits. f64, which serves gradient checks, takes the standard
 //! library's.
 
-use std::ops::Neg;
+use super::Element;
 
-use candle_core::{CpuStorage, WithDType};
-
-use crate::Result;
-
-/// f32 or f64 with the functions that the kernels need.
-pub(crate) trait Float: WithDType + Neg<Output = Self> {
+/// f32 or f64 with the transcendental functions that the kernels need.
+pub(crate) trait Float: Element {
     /// e^x.
     fn exp(self) -> Self;
     /// e^x − 1 without cancellation near zero.
@@ -21,12 +17,6 @@ pub(crate) trait Float: WithDType + Neg<Output = Self> {
     fn ln_1p_unit(self) -> Self;
     /// Phi(x), the standard normal distribution function, with relative accuracy in the lower tail.
     fn normal_cdf(self) -> Self;
-    /// |x|.
-    fn abs(self) -> Self;
-    /// The square root.
-    fn sqrt(self) -> Self;
-    /// A storage's values, to change.
-    fn slice_mut(storage: &mut CpuStorage) -> Result<&mut [Self]>;
 }
 
 impl Float for f32 {
@@ -73,23 +63,6 @@ impl Float for f32 {
         let tail = 0.5 * Float::exp(-0.5 * self * self) * t * q;
         if self < 0.0 { tail } else { 1.0 - tail }
     }
-
-    #[inline(always)]
-    fn abs(self) -> f32 {
-        f32::abs(self)
-    }
-
-    #[inline(always)]
-    fn sqrt(self) -> f32 {
-        f32::sqrt(self)
-    }
-
-    fn slice_mut(storage: &mut CpuStorage) -> Result<&mut [f32]> {
-        match storage {
-            CpuStorage::F32(values) => Ok(values),
-            _ => candle_core::bail!("expected a storage of f32"),
-        }
-    }
 }
 
 impl Float for f64 {
@@ -111,23 +84,6 @@ impl Float for f64 {
     #[inline(always)]
     fn normal_cdf(self) -> f64 {
         0.5 * candle_core::cpu::erf::erfc_f64(-self * std::f64::consts::FRAC_1_SQRT_2)
-    }
-
-    #[inline(always)]
-    fn abs(self) -> f64 {
-        f64::abs(self)
-    }
-
-    #[inline(always)]
-    fn sqrt(self) -> f64 {
-        f64::sqrt(self)
-    }
-
-    fn slice_mut(storage: &mut CpuStorage) -> Result<&mut [f64]> {
-        match storage {
-            CpuStorage::F64(values) => Ok(values),
-            _ => candle_core::bail!("expected a storage of f64"),
-        }
     }
 }
 

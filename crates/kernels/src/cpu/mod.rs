@@ -1,0 +1,29 @@
+//! What the fused CPU kernels stand on: element types, storages, fixed chunks, sums, run-time SIMD dispatch.
+
+mod chunks;
+mod element;
+mod math;
+mod storage;
+mod sum;
+mod windows;
+
+pub(crate) use chunks::{CHUNK, chunks, map, map3, rows, rows_per_chunk};
+pub(crate) use element::{Element, by_float};
+pub(crate) use math::Float;
+pub(crate) use storage::{check_same_kind, is_fused, output, tensor, values, with_values};
+pub(crate) use sum::{planes_of_channel, sum_by, sum_f64, sum_rows};
+pub(crate) use windows::outputs_inside;
+
+/// Runs `run` compiled for the best instruction set of this machine.
+///
+/// Vector width never changes a result here: no kernel lets the compiler reorder a sum.
+#[inline(always)]
+pub(crate) fn simd<R>(run: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(run)
+}
+
+/// The gradients of a custom op with two operands.
+pub(crate) type Gradients2 = (Option<candle_core::Tensor>, Option<candle_core::Tensor>);
+
+/// The gradients of a custom op with three operands.
+pub(crate) type Gradients3 = (Option<candle_core::Tensor>, Option<candle_core::Tensor>, Option<candle_core::Tensor>);

@@ -1,0 +1,76 @@
+//! Between tensors and slices: which tensors the fused kernels serve, their values, and new tensors of results.
+
+use std::borrow::Cow;
+
+use candle_core::{CpuStorage, DType, Device, Layout, Shape, Storage, Tensor};
+
+use super::{Element, rows};
+use crate::Result;
+
+/// Whether the fused CPU kernels serve `tensor`; anything else is composed of Candle's operations.
+pub(crate) fn is_fused(tensor: &Tensor) -> bool {
+    tensor.device().is_cpu() && matches!(tensor.dtype(), DType::F32 | DType::F64)
+}
+
+/// Checks that two tensors of one operation have the same element type and device.
+pub(crate) fn check_same_kind(name: &str, reference: &Tensor, what: &str, other: &Tensor) -> Result<()> {
+    if other.dtype() != reference.dtype() {
+        candle_core::bail!("{name}: expected {what} of dtype {:?}, got {:?}", reference.dtype(), other.dtype());
+    }
+    if !other.device().same_device(reference.device()) {
+        candle_core::bail!("{name}: expected {what} on {:?}, got {:?}", reference.device(), other.device());
+    }
+    Ok(())
+}
+
+/// The values that `layout` sees of `storage`, in row-major order; copied only where they are not contiguous.
+pub(crate) fn values<'a, T: Element>(storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [T]>> {
+    let all = storage.as_slice::<T>()?;
+    Ok(match layout.contiguous_offsets() {
+        Some((start, end)) => Cow::Borrowed(&all[start..end]),
+        None => Cow::Owned(gather(all, layout)),
+    })
+}
+
+/// The values of a strided view, row by row of its last dimension.
+fn gather<T: Element>(all: &[T], layout: &Layout) -> Vec<T> {
+    let (Some((&row_len, dims)), Some((&step, strides))) = (layout.dims().split_last(), layout.stride().split_last())
+    else {
+        return vec![all[layout.start_offset()]];
+    };
+    let mut out = vec![T::zero(); layout.shape().elem_count()];
+    rows(&mut out, row_len, |mut row, out| {
+        let mut offset = layout.start_offset();
+        for (&dim, &stride) in dims.iter().zip(strides).rev() {
+            offset += row % dim * stride;
+            row /= dim;
+        }
+        out.iter_mut().enumerate().for_each(|(i, out)| *out = all[offset + i * step]);
+    });
+    out
+}
+
+/// Runs `run` on the values of tensors on the CPU, in row-major order whatever their strides.
+pub(crate) fn with_values<T: Element, R, const N: usize>(
+    tensors: [&Tensor; N],
+    run: impl FnOnce([&[T]; N]) -> Result<R>,
+) -> Result<R> {
+    let storages = tensors.map(Tensor::storage_and_layout);
+    let values_of = |(storage, layout)| match storage {
+        &Storage::Cpu(ref storage) => values::<T>(storage, layout),
+        other => candle_core::bail!("expected a tensor on the CPU, got one on {:?}", other.device()),
+    };
+    let values =
+        storages.iter().map(|(storage, layout)| values_of((&**storage, layout))).collect::<Result<Vec<_>>>()?;
+    run(std::array::from_fn(|i| &*values[i]))
+}
+
+/// A CPU tensor of `data`.
+pub(crate) fn tensor<T: Element>(data: Vec<T>, shape: &Shape) -> Result<Tensor> {
+    Tensor::from_vec(data, shape.clone(), &Device::Cpu)
+}
+
+/// What a custom op's `cpu_fwd` returns.
+pub(crate) fn output<T: Element>(data: Vec<T>, shape: impl Into<Shape>) -> (CpuStorage, Shape) {
+    (T::to_cpu_storage_owned(data), shape.into())
+}
