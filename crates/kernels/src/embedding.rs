@@ -5,7 +5,7 @@ use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::Result;
-use crate::cpu::{Float, by_float, is_fused, output, rows, tensor, values, with_values};
+use crate::cpu::{Element, by_float, is_fused, output, rows, tensor, values, with_values};
 
 /// The rows of `weight` that `ids` name.
 ///
@@ -90,7 +90,7 @@ impl CustomOp1 for Embedding {
     }
 }
 
-fn gather<T: Float>(weight: &[T], ids: &[usize], dim: usize) -> Vec<T> {
+fn gather<T: Element>(weight: &[T], ids: &[usize], dim: usize) -> Vec<T> {
     let mut out = vec![T::zero(); ids.len() * dim];
     rows(&mut out, dim, |i, out| out.copy_from_slice(&weight[ids[i] * dim..][..dim]));
     out
@@ -100,7 +100,7 @@ fn gather<T: Float>(weight: &[T], ids: &[usize], dim: usize) -> Vec<T> {
 const RANGES: usize = 16;
 
 impl Embedding {
-    fn scatter<T: Float>(&self, grad: &[T], num: usize, dim: usize) -> Vec<T> {
+    fn scatter<T: Element>(&self, grad: &[T], num: usize, dim: usize) -> Vec<T> {
         let mut out = vec![T::zero(); num * dim];
         if out.is_empty() {
             return out;

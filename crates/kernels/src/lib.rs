@@ -13,6 +13,8 @@ pub mod norm;
 pub mod optim;
 pub mod pool;
 pub mod softmax;
+#[cfg(test)]
+mod testing;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod upsample;

@@ -189,18 +189,8 @@ mod tests {
     use candle_core::{Device, Tensor, Var};
 
     use super::*;
+    use crate::testing::{assert_close, flat};
     use crate::testkit::{check_gradients, values};
-
-    fn flat(tensor: &Tensor) -> Vec<f64> {
-        tensor.to_dtype(candle_core::DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
-    }
-
-    fn assert_close(a: &[f64], b: &[f64], tolerance: f64) {
-        assert_eq!(a.len(), b.len());
-        for (a, b) in a.iter().zip(b) {
-            assert!((a - b).abs() <= tolerance * (1.0 + b.abs()), "{a} and {b}");
-        }
-    }
 
     #[test]
     fn gradients_over_every_dimension() {

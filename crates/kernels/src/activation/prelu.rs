@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 use super::composed::where_positive;
 use crate::Result;
 use crate::cpu::{
-    Float, Gradients2, by_float, chunks, is_fused, output, planes_of_channel, rows, simd, sum_by, tensor, values,
+    Element, Gradients2, by_float, chunks, is_fused, output, planes_of_channel, rows, simd, sum_by, tensor, values,
     with_values,
 };
 
@@ -71,7 +71,7 @@ impl CustomOp2 for Prelu {
     }
 }
 
-fn forward<T: Float>(xs: &[T], weight: &[T], plane: usize) -> Vec<T> {
+fn forward<T: Element>(xs: &[T], weight: &[T], plane: usize) -> Vec<T> {
     let mut out = vec![T::zero(); xs.len()];
     rows(&mut out, plane, |i, out| {
         let (w, xs) = (weight[i % weight.len()], &xs[i * plane..][..out.len()]);
@@ -80,7 +80,7 @@ fn forward<T: Float>(xs: &[T], weight: &[T], plane: usize) -> Vec<T> {
     out
 }
 
-fn grad_input<T: Float>(xs: &[T], weight: &[T], grad: &[T], plane: usize) -> Vec<T> {
+fn grad_input<T: Element>(xs: &[T], weight: &[T], grad: &[T], plane: usize) -> Vec<T> {
     let mut out = vec![T::zero(); xs.len()];
     rows(&mut out, plane, |i, out| {
         let w = weight[i % weight.len()];
@@ -91,7 +91,7 @@ fn grad_input<T: Float>(xs: &[T], weight: &[T], grad: &[T], plane: usize) -> Vec
 }
 
 /// The sum of grad · x over the elements with x <= 0 of each slope's planes, in order.
-fn grad_weight<T: Float>(xs: &[T], grad: &[T], slopes: usize, plane: usize) -> Vec<T> {
+fn grad_weight<T: Element>(xs: &[T], grad: &[T], slopes: usize, plane: usize) -> Vec<T> {
     let mut out = vec![T::zero(); slopes];
     chunks(&mut out, 1, |channel, out| {
         let planes = |values| planes_of_channel(values, plane, slopes, channel);
@@ -101,7 +101,7 @@ fn grad_weight<T: Float>(xs: &[T], grad: &[T], slopes: usize, plane: usize) -> V
     out
 }
 
-fn masked_product<T: Float>(xs: &[T], grad: &[T]) -> f64 {
+fn masked_product<T: Element>(xs: &[T], grad: &[T]) -> f64 {
     simd(|| sum_by(xs.len(), |i| if xs[i] <= T::zero() { xs[i] * grad[i] } else { T::zero() }))
 }
 

@@ -1,6 +1,7 @@
 use candle_core::{Device, Tensor, Var};
 
 use super::{Activation, activation, composed};
+use crate::testing::flat;
 use crate::testkit::{check_gradients, values};
 
 const ALL: [Activation; 14] = [
@@ -19,10 +20,6 @@ const ALL: [Activation; 14] = [
     Activation::HardSigmoid,
     Activation::LogSigmoid,
 ];
-
-fn flat(tensor: &Tensor) -> Vec<f64> {
-    tensor.to_dtype(candle_core::DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
-}
 
 /// Values and gradients at `xs`.
 fn both(xs: &Tensor, f: impl Fn(&Tensor) -> crate::Result<Tensor>) -> (Vec<f64>, Vec<f64>) {

@@ -56,12 +56,11 @@ pub(crate) fn with_values<T: Element, R, const N: usize>(
     run: impl FnOnce([&[T]; N]) -> Result<R>,
 ) -> Result<R> {
     let storages = tensors.map(Tensor::storage_and_layout);
-    let values_of = |(storage, layout)| match storage {
-        &Storage::Cpu(ref storage) => values::<T>(storage, layout),
+    let values = storages.iter().map(|(storage, layout)| match &**storage {
+        Storage::Cpu(storage) => values::<T>(storage, layout),
         other => candle_core::bail!("expected a tensor on the CPU, got one on {:?}", other.device()),
-    };
-    let values =
-        storages.iter().map(|(storage, layout)| values_of((&**storage, layout))).collect::<Result<Vec<_>>>()?;
+    });
+    let values = values.collect::<Result<Vec<_>>>()?;
     run(std::array::from_fn(|i| &*values[i]))
 }
 

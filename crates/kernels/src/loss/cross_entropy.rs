@@ -233,14 +233,11 @@ fn composed(logits: &Tensor, rows: &Rows) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::flat;
     use crate::testkit::{check_gradients, values as testvalues};
 
     fn logits(n: usize, classes: usize) -> Tensor {
         (testvalues((n, classes), 4).unwrap() * 4.0).unwrap()
-    }
-
-    fn vec(tensor: &Tensor) -> Vec<f64> {
-        tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
     }
 
     /// Every combination of weights, smoothing and an ignored row.
@@ -254,7 +251,7 @@ mod tests {
     }
 
     fn composed_of(xs: &Tensor, ys: &Tensor, w: Option<&Tensor>, s: f64, ignore: Option<i64>) -> Tensor {
-        let weight = w.map(vec);
+        let weight = w.map(flat);
         let targets = labels(ys, xs.dim(0).unwrap(), xs.dim(1).unwrap(), ignore).unwrap();
         composed(xs, &Rows { targets, weight, smoothing: s, log_sums: OnceLock::new() }).unwrap()
     }
@@ -267,8 +264,8 @@ mod tests {
             let w = weight.as_ref();
             check_gradients(std::slice::from_ref(&xs), |t| cross_entropy(&t[0], &ys, w, smoothing, ignore)).unwrap();
             check_gradients(std::slice::from_ref(&xs), |t| Ok(composed_of(&t[0], &ys, w, smoothing, ignore))).unwrap();
-            let fused = vec(&cross_entropy(&xs, &ys, w, smoothing, ignore).unwrap());
-            for (a, b) in fused.iter().zip(vec(&composed_of(&xs, &ys, w, smoothing, ignore))) {
+            let fused = flat(&cross_entropy(&xs, &ys, w, smoothing, ignore).unwrap());
+            for (a, b) in fused.iter().zip(flat(&composed_of(&xs, &ys, w, smoothing, ignore))) {
                 assert!((a - b).abs() < 1e-13, "{a}, {b}");
             }
             assert!(ignore.is_none() || (fused[1] == 0.0 && fused[4] == 0.0));
@@ -281,9 +278,9 @@ mod tests {
         let xs = logits(n, classes);
         let labels: Vec<i64> = (0..n as i64).map(|i| i * 7 % classes as i64).collect();
         let ys = Tensor::new(labels.clone(), &Device::Cpu).unwrap();
-        let got = vec(&cross_entropy(&xs, &ys, None, 0.0, None).unwrap());
-        let single = vec(&cross_entropy(&xs.to_dtype(DType::F32).unwrap(), &ys, None, 0.0, None).unwrap());
-        for (i, row) in vec(&xs).chunks(classes).enumerate() {
+        let got = flat(&cross_entropy(&xs, &ys, None, 0.0, None).unwrap());
+        let single = flat(&cross_entropy(&xs.to_dtype(DType::F32).unwrap(), &ys, None, 0.0, None).unwrap());
+        for (i, row) in flat(&xs).chunks(classes).enumerate() {
             let want = row.iter().map(|x| x.exp()).sum::<f64>().ln() - row[labels[i] as usize];
             assert!((got[i] - want).abs() < 1e-13 && (single[i] - want).abs() < 3e-6, "row {i}");
         }
@@ -298,7 +295,7 @@ mod tests {
         let losses = cross_entropy(&xs, &ys, None, 0.0, None).unwrap();
         assert_eq!(losses.to_vec1::<f32>().unwrap(), [0.0, 2e4, 0.0]);
         let grads = losses.backward().unwrap();
-        assert_eq!(vec(grads.get(&xs).unwrap()), [0.0, 0.0, 1.0, -1.0, 0.0, 0.0]);
+        assert_eq!(flat(grads.get(&xs).unwrap()), [0.0, 0.0, 1.0, -1.0, 0.0, 0.0]);
     }
 
     #[test]

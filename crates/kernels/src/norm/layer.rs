@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::Result;
 use crate::cpu::{
-    Float, Gradients3, by_float, is_fused, output, rows, rows_per_chunk, simd, sum_by, sum_rows, tensor, values,
+    Element, Gradients3, by_float, is_fused, output, rows, rows_per_chunk, simd, sum_by, sum_rows, tensor, values,
     with_values,
 };
 
@@ -68,7 +68,7 @@ pub(super) fn check_eps(who: &str, eps: f64) -> Result<()> {
     if eps >= 0.0 && eps.is_finite() {
         return Ok(());
     }
-    candle_core::bail!("{who}: expected eps of at least 0, got {eps}")
+    candle_core::bail!("{who}: expected a finite eps of at least 0, got {eps}")
 }
 
 /// Rows (n, len) with mean 0 and variance 1, from Candle's operations.
@@ -153,7 +153,7 @@ impl CustomOp3 for RowNorm {
     }
 }
 
-fn statistics<T: Float>(xs: &[T], row_len: usize, eps: f64) -> Vec<(f64, f64)> {
+fn statistics<T: Element>(xs: &[T], row_len: usize, eps: f64) -> Vec<(f64, f64)> {
     let of_row = |xs: &[T]| {
         simd(|| {
             let mean = sum_by(xs.len(), |i| xs[i]) / row_len as f64;
@@ -165,7 +165,7 @@ fn statistics<T: Float>(xs: &[T], row_len: usize, eps: f64) -> Vec<(f64, f64)> {
     xs.par_chunks(row_len.max(1)).with_min_len(rows_per_chunk(row_len)).map(of_row).collect()
 }
 
-fn forward<T: Float>(xs: &[T], weight: &[T], bias: &[T], statistics: &[(f64, f64)], affine: Affine) -> Vec<T> {
+fn forward<T: Element>(xs: &[T], weight: &[T], bias: &[T], statistics: &[(f64, f64)], affine: Affine) -> Vec<T> {
     let Affine { row_len, plane, .. } = affine;
     let mut out = vec![T::zero(); xs.len()];
     rows(&mut out, row_len, |i, out| {
@@ -186,7 +186,7 @@ fn forward<T: Float>(xs: &[T], weight: &[T], bias: &[T], statistics: &[(f64, f64
 }
 
 /// scale · (h − mean(h) − n · mean(h n)) with n the normalised row and h = grad · weight.
-fn grad_input<T: Float>(xs: &[T], weight: &[T], grad: &[T], statistics: &[(f64, f64)], affine: Affine) -> Vec<T> {
+fn grad_input<T: Element>(xs: &[T], weight: &[T], grad: &[T], statistics: &[(f64, f64)], affine: Affine) -> Vec<T> {
     let Affine { row_len, plane, .. } = affine;
     let mut out = vec![T::zero(); xs.len()];
     rows(&mut out, row_len, |i, out| {
@@ -207,7 +207,7 @@ fn grad_input<T: Float>(xs: &[T], weight: &[T], grad: &[T], statistics: &[(f64, 
 }
 
 /// The gradients of weight and bias.
-fn grad_affine<T: Float>(xs: &[T], grad: &[T], statistics: &[(f64, f64)], affine: Affine) -> (Vec<T>, Vec<T>) {
+fn grad_affine<T: Element>(xs: &[T], grad: &[T], statistics: &[(f64, f64)], affine: Affine) -> (Vec<T>, Vec<T>) {
     let Affine { row_len, channels, plane } = affine;
     let mut sums = sum_rows(statistics.len(), row_len, 2 * channels, |i, sums: &mut [T]| {
         let (weight, bias) = sums.split_at_mut(channels);
@@ -227,7 +227,7 @@ struct Row<'a, T> {
     scale: T,
 }
 
-impl<T: Float> Row<'_, T> {
+impl<T: Element> Row<'_, T> {
     /// Adds the row's share to the gradients of its weights and biases.
     #[inline(always)]
     fn add(&self, plane: usize, weight: &mut [T], bias: &mut [T]) {
@@ -251,11 +251,8 @@ impl<T: Float> Row<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::flat;
     use crate::testkit::{check_gradients, values};
-
-    fn flat(tensor: &Tensor) -> Vec<f64> {
-        tensor.to_dtype(candle_core::DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
-    }
 
     #[test]
     fn gradients() {

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::layer::{check_eps, parameter};
 use crate::Result;
 use crate::cpu::{
-    Float, Gradients2, by_float, is_fused, output, rows, rows_per_chunk, simd, sum_by, sum_rows, tensor, values,
+    Element, Gradients2, by_float, is_fused, output, rows, rows_per_chunk, simd, sum_by, sum_rows, tensor, values,
     with_values,
 };
 
@@ -75,12 +75,12 @@ impl CustomOp2 for RmsNorm {
     }
 }
 
-fn scales<T: Float>(xs: &[T], len: usize, eps: f64) -> Vec<f64> {
+fn scales<T: Element>(xs: &[T], len: usize, eps: f64) -> Vec<f64> {
     let scale = |xs: &[T]| simd(|| 1.0 / (sum_by(len, |i| xs[i] * xs[i]) / len as f64 + eps).sqrt());
     xs.par_chunks(len.max(1)).with_min_len(rows_per_chunk(len)).map(scale).collect()
 }
 
-fn forward<T: Float>(xs: &[T], weight: &[T], scales: &[f64]) -> Vec<T> {
+fn forward<T: Element>(xs: &[T], weight: &[T], scales: &[f64]) -> Vec<T> {
     let len = weight.len();
     let mut out = vec![T::zero(); xs.len()];
     rows(&mut out, len, |i, out| {
@@ -92,7 +92,7 @@ fn forward<T: Float>(xs: &[T], weight: &[T], scales: &[f64]) -> Vec<T> {
 }
 
 /// scale · (h − n · mean(h n)) with n the normalised row and h = grad · weight.
-fn grad_input<T: Float>(xs: &[T], weight: &[T], grad: &[T], scales: &[f64]) -> Vec<T> {
+fn grad_input<T: Element>(xs: &[T], weight: &[T], grad: &[T], scales: &[f64]) -> Vec<T> {
     let len = weight.len();
     let mut out = vec![T::zero(); xs.len()];
     rows(&mut out, len, |i, out| {
@@ -104,7 +104,7 @@ fn grad_input<T: Float>(xs: &[T], weight: &[T], grad: &[T], scales: &[f64]) -> V
     out
 }
 
-fn grad_weight<T: Float>(xs: &[T], grad: &[T], scales: &[f64], len: usize) -> Vec<T> {
+fn grad_weight<T: Element>(xs: &[T], grad: &[T], scales: &[f64], len: usize) -> Vec<T> {
     sum_rows(scales.len(), len, len, |i, sums: &mut [T]| {
         let part = i * len..(i + 1) * len;
         let (scale, terms) = (T::from_f64(scales[i]), xs[part.clone()].iter().zip(&grad[part]));

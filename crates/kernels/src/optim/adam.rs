@@ -4,7 +4,7 @@ use candle_core::{Tensor, Var};
 
 use super::update::{fits, update};
 use crate::Result;
-use crate::cpu::{Float, by_float};
+use crate::cpu::{Element, by_float};
 
 /// The settings of one [`adam_step`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,7 +84,7 @@ fn corrections(step: &AdamStep) -> (f64, f64) {
     (1.0 - power(step.beta1), (1.0 - power(step.beta2)).sqrt())
 }
 
-impl<T: Float> Scalars<T> {
+impl<T: Element> Scalars<T> {
     fn new(step: &AdamStep) -> Self {
         let (correction1, root2) = corrections(step);
         let (shrink, penalty) =

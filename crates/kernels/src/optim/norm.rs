@@ -4,7 +4,7 @@ use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 use crate::Result;
-use crate::cpu::{CHUNK, Float, by_float, is_fused, simd, sum_by, with_values};
+use crate::cpu::{CHUNK, Element, by_float, is_fused, simd, sum_by, with_values};
 
 /// The Euclidean norm of all elements of `tensors`: √(sum of x²), added up in f64 and in a fixed order.
 ///
@@ -28,7 +28,7 @@ fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
     by_float!("global_norm", tensor.dtype(), T => with_values::<T, _, 1>([tensor], |[xs]| Ok(squares(xs))))
 }
 
-fn squares<T: Float>(xs: &[T]) -> f64 {
+fn squares<T: Element>(xs: &[T]) -> f64 {
     let of_chunk = |xs: &[T]| simd(|| sum_by(xs.len(), |i| xs[i].to_f64() * xs[i].to_f64()));
     let sums: Vec<f64> = xs.par_chunks(CHUNK).with_min_len(2).map(of_chunk).collect();
     sums.iter().sum()

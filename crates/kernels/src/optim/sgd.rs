@@ -4,7 +4,7 @@ use candle_core::{Tensor, Var};
 
 use super::update::{fits, update};
 use crate::Result;
-use crate::cpu::{Float, by_float};
+use crate::cpu::{Element, by_float};
 
 /// The settings of one [`sgd_step`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,13 +50,13 @@ pub fn sgd_step(param: &Var, grad: &Tensor, momentum_buffer: Option<&Var>, step:
 }
 
 #[inline(always)]
-fn plain<T: Float>(param: &mut [T], grad: &[T], step: &SgdStep) {
+fn plain<T: Element>(param: &mut [T], grad: &[T], step: &SgdStep) {
     let (lr, decay) = (T::from_f64(step.lr), T::from_f64(step.weight_decay));
     param.iter_mut().zip(grad).for_each(|(p, &g)| *p -= lr * (g + decay * *p));
 }
 
 #[inline(always)]
-fn with_momentum<T: Float>(param: &mut [T], buffer: &mut [T], grad: &[T], step: &SgdStep) {
+fn with_momentum<T: Element>(param: &mut [T], buffer: &mut [T], grad: &[T], step: &SgdStep) {
     let (lr, decay, momentum) = (T::from_f64(step.lr), T::from_f64(step.weight_decay), T::from_f64(step.momentum));
     let kept = if step.first { T::zero() } else { momentum };
     let added = if step.first { T::one() } else { T::from_f64(1.0 - step.dampening) };

@@ -4,7 +4,7 @@ use candle_core::{Tensor, Var};
 
 use super::update::{fits, update};
 use crate::Result;
-use crate::cpu::{Float, by_float};
+use crate::cpu::{Element, by_float};
 
 /// The settings of one [`rmsprop_step`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,7 +85,7 @@ struct Rmsprop<T> {
     momentum: T,
 }
 
-impl<T: Float> Rmsprop<T> {
+impl<T: Element> Rmsprop<T> {
     fn new(step: &RmspropStep) -> Self {
         let f = T::from_f64;
         Rmsprop {
@@ -231,7 +231,7 @@ pub fn lion_step(param: &Var, grad: &Tensor, m: &Var, step: &LionStep) -> Result
 }
 
 #[inline(always)]
-fn lion<T: Float>(param: &mut [T], m: &mut [T], grad: &[T], step: &LionStep) {
+fn lion<T: Element>(param: &mut [T], m: &mut [T], grad: &[T], step: &LionStep) {
     let f = T::from_f64;
     let (lr, keep) = (f(step.lr), f(1.0 - step.lr * step.weight_decay));
     let (beta1, rest1, beta2, rest2) = (f(step.beta1), f(1.0 - step.beta1), f(step.beta2), f(1.0 - step.beta2));
@@ -244,7 +244,7 @@ fn lion<T: Float>(param: &mut [T], m: &mut [T], grad: &[T], step: &LionStep) {
 
 /// 1, 0 or −1; NaN stays.
 #[inline(always)]
-fn sign<T: Float>(x: T) -> T {
+fn sign<T: Element>(x: T) -> T {
     if x > T::zero() {
         T::one()
     } else if x < T::zero() {

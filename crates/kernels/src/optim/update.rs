@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor, Var};
 use rayon::prelude::*;
 
 use crate::Result;
-use crate::cpu::{CHUNK, Float, is_fused, simd, with_values};
+use crate::cpu::{CHUNK, Element, is_fused, simd, with_values};
 
 /// Whether [`update`] applies to `vars` and `grad`, after a check that they fit together.
 pub(super) fn fits(who: &str, vars: &[&Var], grad: &Tensor) -> Result<bool> {
@@ -29,7 +29,7 @@ pub(super) fn fits(who: &str, vars: &[&Var], grad: &Tensor) -> Result<bool> {
 }
 
 /// Calls `f([parts of vars], part of grad)` on equal parts of all, in parallel when it pays.
-pub(super) fn update<T: Float, const N: usize>(
+pub(super) fn update<T: Element, const N: usize>(
     vars: [&Var; N],
     grad: &Tensor,
     f: impl Fn([&mut [T]; N], &[T]) + Sync,
@@ -42,7 +42,7 @@ pub(super) fn update<T: Float, const N: usize>(
 }
 
 /// The locks below are taken one inside the other: one memory named twice would wait for itself.
-fn distinct<T: Float>(vars: &[&Var], grad: &Tensor) -> Result<()> {
+fn distinct<T: Element>(vars: &[&Var], grad: &Tensor) -> Result<()> {
     let mut seen = Vec::new();
     for tensor in vars.iter().map(|var| var.as_tensor()).chain([grad]) {
         let (storage, _) = tensor.storage_and_layout();
@@ -59,7 +59,7 @@ fn distinct<T: Float>(vars: &[&Var], grad: &Tensor) -> Result<()> {
 }
 
 /// Opens `vars` for writing, one after the other, and calls `f` with all of their slices.
-fn nest<'a, T: Float>(vars: &[&Var], open: Vec<&'a mut [T]>, f: &dyn Fn(Vec<&mut [T]>) -> Result<()>) -> Result<()> {
+fn nest<'a, T: Element>(vars: &[&Var], open: Vec<&'a mut [T]>, f: &dyn Fn(Vec<&mut [T]>) -> Result<()>) -> Result<()> {
     let Some((first, rest)) = vars.split_first() else { return f(open) };
     let edit = |slice: &mut [T]| {
         let mut open: Vec<&mut [T]> = open;
@@ -75,7 +75,7 @@ struct Edit<T, F> {
     dtype: std::marker::PhantomData<T>,
 }
 
-impl<T: Float, F: FnOnce(&mut [T]) -> Result<()>> InplaceOp1 for Edit<T, F> {
+impl<T: Element, F: FnOnce(&mut [T]) -> Result<()>> InplaceOp1 for Edit<T, F> {
     fn name(&self) -> &'static str {
         "optimizer"
     }
@@ -89,7 +89,7 @@ impl<T: Float, F: FnOnce(&mut [T]) -> Result<()>> InplaceOp1 for Edit<T, F> {
     }
 }
 
-fn run<T: Float, const N: usize>(
+fn run<T: Element, const N: usize>(
     slices: Vec<&mut [T]>,
     grad: &[T],
     f: &(impl Fn([&mut [T]; N], &[T]) + Sync),

@@ -7,6 +7,7 @@ use super::average::{adaptive_axes, average_axes};
 use super::max::composed_for_test;
 use super::separable::separable_composed;
 use super::*;
+use crate::testing::{self, assert_close, flat};
 use crate::testkit::{check_gradients, values};
 
 fn cases() -> Vec<([usize; 4], Pool2dParams)> {
@@ -24,27 +25,9 @@ fn cases() -> Vec<([usize; 4], Pool2dParams)> {
     ]
 }
 
-fn flat(tensor: &Tensor) -> Vec<f64> {
-    tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
-}
-
-fn assert_close(got: &[f64], expected: &[f64], tolerance: f64) {
-    assert_eq!(got.len(), expected.len());
-    for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
-        assert!(
-            (got - expected).abs() <= tolerance * (1.0 + expected.abs()),
-            "element {i}: expected {expected}, got {got}"
-        );
-    }
-}
-
 /// Value and gradient.
-fn run(xs: &Tensor, function: impl Fn(&Tensor) -> Result<Tensor>) -> [Tensor; 2] {
-    let var = Var::from_tensor(xs).unwrap();
-    let ys = function(var.as_tensor()).unwrap();
-    let weights = values(ys.shape().clone(), 7).unwrap().to_dtype(ys.dtype()).unwrap();
-    let grads = (&ys * weights).unwrap().sum_all().unwrap().backward().unwrap();
-    [ys.detach(), grads.get(&var).unwrap().clone()]
+fn run(xs: &Tensor, function: impl Fn(&Tensor) -> Result<Tensor>) -> Vec<Tensor> {
+    testing::run(std::slice::from_ref(xs), |t| function(&t[0]))
 }
 
 fn assert_same(xs: &Tensor, one: impl Fn(&Tensor) -> Result<Tensor>, other: impl Fn(&Tensor) -> Result<Tensor>) {

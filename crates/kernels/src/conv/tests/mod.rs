@@ -7,6 +7,7 @@ mod transposed;
 use candle_core::{DType, Device, Tensor, Var};
 
 use super::*;
+use crate::testing::{assert_close, flat, run};
 use crate::testkit::{check_gradients, values};
 
 /// Largest accepted difference in f64, where sums of a few hundred terms of size 1 are added in another order.
@@ -95,31 +96,6 @@ impl Case {
 
 fn grid([a, b, c, d]: [usize; 4]) -> impl Iterator<Item = (usize, usize, usize, usize)> {
     (0..a * b * c * d).map(move |i| (i / (b * c * d), i / (c * d) % b, i / d % c, i % d))
-}
-
-fn flat(tensor: &Tensor) -> Vec<f64> {
-    tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
-}
-
-fn assert_close(got: &[f64], expected: &[f64], tolerance: f64) {
-    assert_eq!(got.len(), expected.len());
-    for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
-        assert!(
-            (got - expected).abs() <= tolerance * (1.0 + expected.abs()),
-            "element {i}: expected {expected}, got {got}"
-        );
-    }
-}
-
-/// Values and the gradients of every input, where the output is weighted unevenly.
-fn run(inputs: &[Tensor], function: impl Fn(&[Tensor]) -> Result<Tensor>) -> Vec<Tensor> {
-    let vars: Vec<_> = inputs.iter().map(|t| Var::from_tensor(t).unwrap()).collect();
-    let tensors: Vec<_> = vars.iter().map(|v| v.as_tensor().clone()).collect();
-    let ys = function(&tensors).unwrap();
-    let weights = values(ys.shape().clone(), 7).unwrap().to_dtype(ys.dtype()).unwrap();
-    let grads = (&ys * weights).unwrap().sum_all().unwrap().backward().unwrap();
-    let grads = tensors.iter().map(|t| grads.get(t).unwrap().clone());
-    std::iter::once(ys.detach()).chain(grads).collect()
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod tests;
 
 use candle_core::Tensor;
 
+use super::layer::check_eps;
 use crate::Result;
 use crate::cpu::{by_float, check_same_kind, is_fused, with_values};
 use op::{BatchNorm, Statistics};
@@ -97,9 +98,7 @@ fn check(name: &str, xs: &Tensor, others: &[(&str, Option<&Tensor>)], eps: f64) 
         [_, channels, ..] if xs.rank() <= 5 && channels > 0 => channels,
         _ => candle_core::bail!("{name}: expected xs (N, C, ...) of 2 to 5 dimensions, got {:?}", xs.dims()),
     };
-    if !(eps >= 0.0 && eps.is_finite()) {
-        candle_core::bail!("{name}: expected a finite eps of at least 0, got {eps}");
-    }
+    check_eps(name, eps)?;
     for (what, other) in others {
         let Some(other) = other else { continue };
         check_same_kind(name, xs, what, other)?;

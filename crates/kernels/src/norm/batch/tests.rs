@@ -1,33 +1,14 @@
 use candle_core::{DType, Tensor, Var};
 
 use super::*;
+use crate::testing::{self, flat, run};
 use crate::testkit::{check_gradients, values};
 
 const EPS: f64 = 1e-5;
 
-fn flat(tensor: &Tensor) -> Vec<f64> {
-    tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
-}
-
 fn assert_close(got: &Tensor, expected: &Tensor, tolerance: f64) {
     assert_eq!(got.dims(), expected.dims());
-    for (i, (got, expected)) in flat(got).iter().zip(flat(expected)).enumerate() {
-        assert!(
-            (got - expected).abs() <= tolerance * (1.0 + expected.abs()),
-            "element {i}: expected {expected}, got {got}"
-        );
-    }
-}
-
-/// Values and the gradients of every input.
-fn run(inputs: &[Tensor], function: impl Fn(&[Tensor]) -> Result<Tensor>) -> Vec<Tensor> {
-    let vars: Vec<_> = inputs.iter().map(|t| Var::from_tensor(t).unwrap()).collect();
-    let tensors: Vec<_> = vars.iter().map(|v| v.as_tensor().clone()).collect();
-    let ys = function(&tensors).unwrap();
-    let weights = values(ys.shape().clone(), 7).unwrap().to_dtype(ys.dtype()).unwrap();
-    let grads = (&ys * weights).unwrap().sum_all().unwrap().backward().unwrap();
-    let grads = tensors.iter().map(|t| grads.get(t).unwrap().clone());
-    std::iter::once(ys.detach()).chain(grads).collect()
+    testing::assert_close(&flat(got), &flat(expected), tolerance);
 }
 
 fn inputs(shape: &[usize]) -> Vec<Tensor> {
