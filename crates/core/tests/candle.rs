@@ -20,6 +20,7 @@ const FIXED: &str = "Candle has changed here, it seems for the better: see the h
 const NORMAL: Init = Init::Normal { mean: 0.0, std: 1.0 };
 
 type Function = fn(&[Tensor]) -> Result<Tensor>;
+type Named<'a> = (&'a str, &'a dyn Fn(&Tensor) -> Result<Tensor>);
 
 /// Central differences find `fault` in the gradients that Candle gives `theirs`, and nothing in those of `ours`.
 fn claim(what: &str, shapes: &[&[usize]], theirs: Function, fault: &str, ours: Function) {
@@ -50,7 +51,7 @@ fn fused_operations_cut_the_gradient() {
     let vector = |value| Tensor::full(value, 4, CPU).unwrap();
     let (w, b) = (vector(1f32), vector(0f32));
     let angles = Tensor::zeros((4, 2), DType::F32, CPU).unwrap();
-    let cut: [(&str, &dyn Fn(&Tensor) -> Result<Tensor>); 8] = [
+    let cut: [Named; 8] = [
         ("LayerNorm", &|x| candle_nn::LayerNorm::new(w.clone(), b.clone(), EPS).forward(x)),
         ("RmsNorm", &|x| candle_nn::RmsNorm::new(w.clone(), EPS).forward(x)),
         ("softmax_last_dim", &candle_nn::ops::softmax_last_dim),
@@ -93,7 +94,7 @@ fn in_place_and_discrete_operations_have_no_gradient() {
         target.slice_set(x, 0, 0)?;
         Ok(target)
     };
-    let none: [(&str, &dyn Fn(&Tensor) -> Result<Tensor>); 5] = [
+    let none: [Named; 5] = [
         ("slice_set", &in_place),
         ("comparison", &|x| x.gt(0.0)),
         ("argmax", &|x| x.argmax(3)),
