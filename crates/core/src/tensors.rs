@@ -32,7 +32,8 @@ pub(crate) fn load(path: &Path) -> Result<Loaded> {
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<Loaded> {
-    let broken = |e: &dyn std::fmt::Display| Error::format(path.display(), format!("not a whole safetensors file: {e}"));
+    let broken =
+        |e: &dyn std::fmt::Display| Error::format(path.display(), format!("not a whole safetensors file: {e}"));
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| broken(&e))?;
     let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(|e| broken(&e))?;
     let header = metadata.metadata().as_ref().and_then(|m| m.get(HEADER_KEY).cloned());
