@@ -63,3 +63,29 @@ fn help_says_what_each_flag_does_with_its_default() {
         assert_eq!(text.matches("[default: ").count(), 7, "{name}: {text}");
     }
 }
+
+#[test]
+fn cnn_mnist_reads_idx_files() {
+    let folder = tempfile::tempdir().unwrap();
+    // 100 images of one bright column each; its place tells the class.
+    let labels: Vec<u8> = (0..100).map(|i| i % 10).collect();
+    let pixels = labels
+        .iter()
+        .flat_map(|&label| (0..28 * 28).map(move |at| if at % 28 / 2 == usize::from(label) + 2 { 255 } else { 0 }));
+    let header = |kind: u8, dims: &[u32]| {
+        let dims = dims.iter().flat_map(|n| n.to_be_bytes());
+        [0, 0, 8, kind].into_iter().chain(dims).collect::<Vec<u8>>()
+    };
+    let images: Vec<u8> = header(3, &[100, 28, 28]).into_iter().chain(pixels).collect();
+    let labels = [header(1, &[100]), labels].concat();
+    for part in ["train", "t10k"] {
+        std::fs::write(folder.path().join(format!("{part}-images-idx3-ubyte")), &images).unwrap();
+        std::fs::write(folder.path().join(format!("{part}-labels-idx1-ubyte")), &labels).unwrap();
+    }
+    let out = folder.path().join("run");
+    let data = folder.path().to_string_lossy();
+    let run = ["--quiet", "--data", &data, "--batch-size", "20", "--epochs", "8"];
+    let scores = result(&output("cnn_mnist", &run, &out));
+    assert!(scores["accuracy"].as_f64().unwrap() >= 0.9, "{scores}");
+    assert!(out.join("model.safetensors").exists());
+}

@@ -215,6 +215,9 @@ fn impossible_runs_are_refused_with_a_reason() {
     assert!(message(new().epochs(1), DataLoader::new(dataset(), 0)).contains("batch size: expected at least 1"));
     let empty = dataset().subset(vec![]).unwrap();
     assert!(message(new().epochs(1), DataLoader::new(empty, 4)).contains("at least one sample"));
+    let no_validation = DataLoader::new(dataset().subset(vec![]).unwrap(), 4);
+    let result = new().epochs(1).fit(step(0.05), train_loader(0), no_validation);
+    assert!(result.map(|f| f.steps).unwrap_err().to_string().contains("at least one sample"));
     let too_few = DataLoader::new(dataset(), 51).drop_last();
     assert!(message(new().epochs(1), too_few).contains("enough samples for one batch"));
     assert!(message(new().epochs(1).validate_every_steps(0), train_loader(0)).contains("every 1 or more"));

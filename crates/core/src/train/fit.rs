@@ -22,7 +22,7 @@ pub(super) struct Fit {
 }
 
 impl Fit {
-    pub fn start<S: TrainStep>(trainer: &Trainer, step: &mut S, train: &DataLoader<S::Batch>) -> Result<Self> {
+    pub fn start<S: TrainStep>(trainer: &Trainer, step: &S, train: &DataLoader<S::Batch>) -> Result<Self> {
         let steps_per_epoch = train.num_batches()? as u64;
         let by_epochs = trainer.limit.epochs.map(|n| n.saturating_mul(steps_per_epoch));
         let total_steps = by_epochs.into_iter().chain(trainer.limit.steps).min();

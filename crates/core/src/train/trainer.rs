@@ -154,7 +154,9 @@ impl Trainer {
         validation: impl Into<Option<DataLoader<S::Batch>>>,
     ) -> Result<Fitted<S>> {
         let validation = validation.into();
-        let mut fit = Fit::start(&self, &mut step, &train)?;
+        // An empty validation is told before an epoch of training, not after.
+        validation.as_ref().map_or(Ok(0), DataLoader::num_batches)?;
+        let mut fit = Fit::start(&self, &step, &train)?;
         fit.load(&mut self, &mut step)?;
         self.each(|c| c.fit_start(&mut fit.run))?;
         let mut batches: Option<Batches<S::Batch>> = None;
