@@ -1,5 +1,7 @@
 //! The running mean of a number.
 
+use serde::{Deserialize, Serialize};
+
 use super::ratio;
 use crate::Result;
 
@@ -15,7 +17,7 @@ use crate::Result;
 /// assert_eq!(loss.compute()?, 2.75);
 /// # Ok::<(), glassbox_core::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Mean {
     sum: f64,
     weight: f64,

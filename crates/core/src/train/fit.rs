@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::average::Average;
 use super::checkpoint::{self, Keep};
 use super::{Best, Progress, Run, Score, Scores, StepReport, TrainStep, Trainer};
 use crate::dataset::{DataLoader, Position};
+use crate::metric::Mean;
 use crate::{Error, Result, Seed, State};
 
 /// A run in progress.
@@ -16,7 +16,7 @@ pub(super) struct Fit {
     /// Of the last validation.
     pub scores: Scores,
     seed: Seed,
-    epoch_loss: Average,
+    epoch_loss: Mean,
     started: Instant,
     seconds_before: f64,
 }
@@ -79,12 +79,12 @@ impl Fit {
     }
 
     /// The mean loss of the epoch, if it is over.
-    pub fn end_epoch(&mut self) -> Option<f64> {
+    pub fn end_epoch(&mut self) -> Result<Option<f64>> {
         if !self.run.progress.last_of_epoch {
-            return None;
+            return Ok(None);
         }
         self.position = Position { epoch: self.position.epoch + 1, batch: 0 };
-        self.epoch_loss.take()
+        std::mem::take(&mut self.epoch_loss).compute().map(Some)
     }
 
     pub fn take_scores(&mut self, monitor: &str, scores: &Scores) -> Result<()> {

@@ -1,6 +1,5 @@
 //! The training loop and who watches it.
 
-mod average;
 mod best;
 mod callback;
 pub mod callbacks;

@@ -2,9 +2,9 @@
 
 use candle_core::Device;
 
-use super::average::Average;
 use super::{Progress, Score, Scores, StepReport, TrainStep};
 use crate::TensorExt;
+use crate::metric::Mean;
 use crate::optim::{Constant, WeightAverage};
 use crate::{
     Batch, Error, GradTransform, Gradients, Layer, Loss, Metric, Optimizer, ParamStore, Pass, Result, Schedule, State,
@@ -21,7 +21,7 @@ pub struct SupervisedStep<M, L> {
     transforms: Vec<Box<dyn GradTransform>>,
     metrics: Vec<Box<dyn Metric>>,
     average: Option<WeightAverage>,
-    validation_loss: Average,
+    validation_loss: Mean,
     checked: bool,
 }
 
@@ -36,7 +36,7 @@ impl<M: Layer, L: Loss> SupervisedStep<M, L> {
             transforms: vec![],
             metrics: vec![],
             average: None,
-            validation_loss: Average::default(),
+            validation_loss: Mean::default(),
             checked: false,
         }
     }
@@ -123,7 +123,7 @@ impl<M: Layer, L: Loss> TrainStep for SupervisedStep<M, L> {
     }
 
     fn scores(&mut self) -> Result<Scores> {
-        let loss = self.validation_loss.take().unwrap_or(f64::NAN);
+        let loss = std::mem::take(&mut self.validation_loss).compute()?;
         self.schedule.observe(loss);
         let mut scores = vec![Score { name: "validation_loss".into(), value: loss, higher_is_better: false }];
         for metric in &mut self.metrics {

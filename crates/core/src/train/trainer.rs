@@ -178,7 +178,7 @@ impl Trainer {
             if let Some(loader) = validation.as_ref().filter(|_| self.validation_is_due(&fit)) {
                 self.validate(&mut step, loader, &mut fit)?;
             }
-            if let Some(loss) = fit.end_epoch() {
+            if let Some(loss) = fit.end_epoch()? {
                 self.each(|c| c.epoch_end(&mut fit.run, loss))?;
                 batches = None;
             }
