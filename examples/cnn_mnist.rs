@@ -54,11 +54,7 @@ fn example() -> anyhow::Result<()> {
     let loader = DataLoader::new(train, run.batch_size).shuffle(Seed(run.seed).child("order"));
     let fitted = common::finished(run.trainer(&args)?.fit(step, loader, DataLoader::new(test, 1000))?)?;
 
-    let score = |name| fitted.scores.value(name).unwrap_or(f64::NAN);
-    common::print_result(
-        &[("accuracy", score("accuracy")), ("validation_loss", score("validation_loss"))],
-        fitted.seconds,
-    );
+    common::print_accuracy(&fitted);
     Ok(())
 }
 

@@ -62,11 +62,7 @@ fn example() -> anyhow::Result<()> {
     let loader = DataLoader::new(train, run.batch_size).shuffle(Seed(run.seed).child("order"));
     let fitted = common::finished(run.trainer(&args)?.fit(step, loader, DataLoader::new(test, 256))?)?;
 
-    let score = |name| fitted.scores.value(name).unwrap_or(f64::NAN);
-    common::print_result(
-        &[("accuracy", score("accuracy")), ("validation_loss", score("validation_loss"))],
-        fitted.seconds,
-    );
+    common::print_accuracy(&fitted);
     Ok(())
 }
 
@@ -75,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gated_keeps_the_contract_of_every_layer() -> Result<()> {
-        glassbox::testkit::check_layer(|vb| Gated::new(8, 5, vb), &[4, 8])
+    fn gated_keeps_the_contract_of_every_layer() {
+        glassbox::testkit::check_layer(|vb| Gated::new(8, 5, vb), &[4, 8]);
     }
 }

@@ -1,6 +1,10 @@
 //! What the examples promise: their scores, their files, their last line.
 #![allow(clippy::unwrap_used)] // A test that cannot go on fails.
 
+/// It shows how a layer of one's own is tested; cargo runs no tests of examples by itself, so they run here.
+#[allow(dead_code)]
+#[path = "../examples/custom_layer.rs"]
+mod custom_layer;
 mod support;
 
 use support::{output, result};

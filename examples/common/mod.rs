@@ -101,6 +101,12 @@ pub fn finished<S>(fitted: Fitted<S>) -> anyhow::Result<Fitted<S>> {
     Ok(fitted)
 }
 
+/// The result of a run whose last validation has an accuracy.
+pub fn print_accuracy<S>(fitted: &Fitted<S>) {
+    let score = |name| fitted.scores.value(name).unwrap_or(f64::NAN);
+    print_result(&[("accuracy", score("accuracy")), ("validation_loss", score("validation_loss"))], fitted.seconds);
+}
+
 /// The last line of every training example: `result {json}`.
 pub fn print_result(scores: &[(&str, f64)], seconds: f64) {
     let mut line = serde_json::Map::new();

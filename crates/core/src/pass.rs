@@ -57,11 +57,7 @@ impl Pass {
     }
 
     /// Who watches, if anybody does.
-    pub fn probe(&self) -> Option<&dyn Probe> {
-        self.probe.as_deref()
-    }
-
-    pub(crate) fn shared_probe(&self) -> Option<&Arc<dyn Probe>> {
+    pub fn probe(&self) -> Option<&Arc<dyn Probe>> {
         self.probe.as_ref()
     }
 }

@@ -98,7 +98,7 @@ impl Site {
     /// Those of `forward` and of the probe.
     pub fn run(&self, xs: &Tensor, pass: &Pass, forward: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
         let ys = forward().map_err(|e| e.at(&self.path))?;
-        let Some(probe) = pass.shared_probe() else { return Ok(ys) };
+        let Some(probe) = pass.probe() else { return Ok(ys) };
         let multiply_adds = self.cost.of(xs, &ys);
         probe.output(&Seen { path: &self.path, kind: self.kind, input: xs, output: &ys, multiply_adds })?;
         if ys.track_op() && probe.wants_gradient(&self.path) {

@@ -88,10 +88,7 @@ impl Fit {
     }
 
     pub fn take_scores(&mut self, monitor: &str, scores: &Scores) -> Result<()> {
-        let Some(score) = scores.get(monitor) else {
-            let names: Vec<&str> = scores.0.iter().map(|s| s.name.as_str()).collect();
-            return Err(Error::invalid("monitored score", format!("one of {}", names.join(", ")), monitor));
-        };
+        let score = scores.require(monitor, "monitored score")?;
         if let Some(Score { name, value, .. }) = scores.0.iter().find(|s| !s.value.is_finite()) {
             let (what, step) = (format!("validation's {name}"), self.run.progress.step);
             return Err(self.with_last_good(Error::NonFinite { what, value: *value, step, last_good: None }));

@@ -3,7 +3,7 @@
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::{ParamStore, Result, Seed, State};
+use crate::{Error, ParamStore, Result, Seed, State};
 
 /// Where a run stands when a step is taken.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +104,17 @@ impl Scores {
     /// The score called `name`.
     pub fn get(&self, name: &str) -> Option<&Score> {
         self.0.iter().find(|score| score.name == name)
+    }
+
+    /// The score called `name`, which `what` needs.
+    ///
+    /// # Errors
+    /// There is none; the error lists those that there are.
+    pub fn require(&self, name: &str, what: &str) -> Result<&Score> {
+        self.get(name).ok_or_else(|| {
+            let names: Vec<&str> = self.0.iter().map(|score| score.name.as_str()).collect();
+            Error::invalid(what, format!("one of {}", names.join(", ")), name)
+        })
     }
 
     /// The value of the score called `name`.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 
 use crate::train::{Best, Callback, Run, Scores};
-use crate::{Error, Result, State};
+use crate::{Result, State};
 
 /// Keeps a copy of the weights of the best validation and puts them back at the end.
 pub struct RestoreBest {
@@ -33,12 +33,8 @@ impl RestoreBest {
 
     /// Takes in a validation; says whether it was the best.
     pub(super) fn observe(&mut self, run: &Run, scores: &Scores) -> Result<bool> {
-        let score = scores.get(&self.name).ok_or_else(|| {
-            let names: Vec<&str> = scores.0.iter().map(|s| s.name.as_str()).collect();
-            Error::invalid("score to restore the best of", format!("one of {}", names.join(", ")), &self.name)
-        })?;
-        // NaN is never better, not even as the first.
-        let better = self.best.as_ref().map_or(!score.value.is_nan(), |best| best.is_beaten_by(score, self.min_change));
+        let score = scores.require(&self.name, "score to restore the best of")?;
+        let better = self.best.as_ref().is_none_or(|best| best.is_beaten_by(score, self.min_change));
         if better {
             self.best = Some(Best::new(score, &run.progress));
             self.weights.clear();
