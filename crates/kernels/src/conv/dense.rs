@@ -5,8 +5,7 @@ use rayon::prelude::*;
 
 use super::columns::{Part, add_columns_to_images, gather_outputs, images_to_columns, scatter_outputs};
 use super::geometry::Geometry;
-use super::product::{Matrix, product};
-use crate::cpu::{Element, simd};
+use crate::cpu::{Element, Matrix, product, simd};
 
 /// Elements of all partial weight gradients together, at most, where a partial one is not already larger.
 const PARTIAL_ELEMENTS: usize = 1 << 22;

@@ -8,7 +8,6 @@ mod depthwise;
 mod geometry;
 mod op;
 mod params;
-mod product;
 #[cfg(test)]
 mod tests;
 
