@@ -16,16 +16,6 @@ pub(crate) fn chunks<T: Send>(out: &mut [T], len: usize, f: impl Fn(usize, &mut 
     }
 }
 
-/// `f` of every element.
-pub(crate) fn map<T: Element>(xs: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
-    let mut out = vec![T::zero(); xs.len()];
-    chunks(&mut out, CHUNK, |i, out| {
-        let xs = &xs[i * CHUNK..][..out.len()];
-        simd(|| out.iter_mut().zip(xs).for_each(|(out, &x)| *out = f(x)));
-    });
-    out
-}
-
 /// `f` of every triple of elements; the slices have one length.
 pub(crate) fn map3<T: Element>(xs: &[T], ys: &[T], zs: &[T], f: impl Fn(T, T, T) -> T + Sync) -> Vec<T> {
     let mut out = vec![T::zero(); xs.len()];

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::Element;
+use super::{Element, simd};
 
 /// Multiply-adds that a parallel job makes at least; less is not worth handing over.
 const JOB: usize = 1 << 18;
@@ -71,20 +71,31 @@ pub(crate) fn par_product<T: Element>(
     lhs: Matrix<T>,
     rhs: Matrix<T>,
 ) {
+    par_product_with(size, dst, row_stride, accumulate, lhs, rhs, None::<fn(usize, &mut [T])>);
+}
+
+/// [`par_product`], where `finish(column, values)` then changes each stretch of a row, which begins at that column, while
+/// it is in the cache.
+pub(crate) fn par_product_with<T: Element>(
+    size: (usize, usize, usize),
+    dst: &mut [T],
+    row_stride: usize,
+    accumulate: bool,
+    lhs: Matrix<T>,
+    rhs: Matrix<T>,
+    finish: Option<impl Fn(usize, &mut [T]) + Sync>,
+) {
     check(size, dst, row_stride, lhs, rhs);
     let (m, k, n) = size;
     let jobs = (m * k * n / JOB).min(MAX_JOBS);
     // Each job packs the operand that it does not cut: the smaller one, unless the bands would be too thin.
     let by_columns = n >= m || n >= 4 * MIN_EXTENT;
     let extent = if by_columns { n } else { m };
-    let jobs = jobs.min(extent / MIN_EXTENT);
-    if jobs < 2 {
-        return product(size, dst, row_stride, accumulate, lhs, rhs);
-    }
+    let jobs = jobs.min(extent / MIN_EXTENT).max(1);
     // A multiple of the vectors of every instruction set, so that only the last job has an edge.
-    let band = extent.div_ceil(jobs).next_multiple_of(16);
+    let band = extent.div_ceil(jobs).next_multiple_of(16).max(16);
     let dst = Destination(dst.as_mut_ptr());
-    (0..extent.div_ceil(band)).into_par_iter().for_each(|job| {
+    let run = |job: usize| {
         let dst = &dst;
         let part = (job * band, ((job + 1) * band).min(extent));
         let (rows, columns) = if by_columns { ((0, m), part) } else { (part, (0, n)) };
@@ -93,7 +104,21 @@ pub(crate) fn par_product<T: Element>(
         unsafe {
             block(size, dst.0, row_stride, accumulate, lhs, rhs, rows, columns);
         }
-    });
+        let Some(finish) = &finish else { return };
+        for row in rows.0..rows.1 {
+            #[allow(unsafe_code)]
+            // SAFETY: this stretch lies in `dst`, whose size `check` has seen, and belongs to this job alone.
+            let values = unsafe {
+                std::slice::from_raw_parts_mut(dst.0.add(row * row_stride + columns.0), columns.1 - columns.0)
+            };
+            simd(|| finish(columns.0, values));
+        }
+    };
+    match extent.div_ceil(band) {
+        0 => {}
+        1 => run(0),
+        jobs => (0..jobs).into_par_iter().for_each(run),
+    }
 }
 
 /// A pointer that several jobs write through, each to elements of its own.

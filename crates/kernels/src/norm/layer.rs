@@ -64,7 +64,7 @@ pub(super) fn parameter(
     Ok(given.clone())
 }
 
-pub(super) fn check_eps(who: &str, eps: f64) -> Result<()> {
+pub(crate) fn check_eps(who: &str, eps: f64) -> Result<()> {
     if eps >= 0.0 && eps.is_finite() {
         return Ok(());
     }

@@ -10,7 +10,7 @@ use crate::cpu::{
 };
 
 /// Mean and biased variance of each channel.
-pub(super) struct Statistics {
+pub(crate) struct Statistics {
     pub mean: Vec<f64>,
     pub var: Vec<f64>,
 }
@@ -34,7 +34,7 @@ impl Statistics {
 }
 
 /// `ys = (xs - mean) · inv_std · weight + bias`, for inputs (xs, weight, bias).
-pub(super) struct BatchNorm {
+pub(crate) struct BatchNorm {
     mean: Vec<f64>,
     inv_std: Vec<f64>,
     /// Whether the statistics are those of `xs`, so that its gradient flows through them.
@@ -42,9 +42,9 @@ pub(super) struct BatchNorm {
 }
 
 /// The sums over a channel that the backward needs.
-struct GradSums {
-    grad: Vec<f64>,            // Σ grad: the gradient of the bias
-    grad_normalised: Vec<f64>, // Σ grad · (xs - mean) · inv_std: the gradient of the weight
+pub(crate) struct GradSums {
+    pub grad: Vec<f64>,            // Σ grad: the gradient of the bias
+    pub grad_normalised: Vec<f64>, // Σ grad · (xs - mean) · inv_std: the gradient of the weight
 }
 
 impl BatchNorm {
@@ -53,41 +53,71 @@ impl BatchNorm {
         Self { mean: statistics.mean, inv_std, through_statistics }
     }
 
-    fn forward<T: Element>(&self, xs: &[T], weight: &[T], bias: &[T], batch: usize) -> Vec<T> {
-        let channels = self.mean.len();
-        let plane = xs.len() / (batch * channels).max(1);
+    /// The result for `xs` (batch, channels, plane); `finish(plane number, values)` then changes each plane while it is in
+    /// the cache.
+    pub fn forward<T: Element>(
+        &self,
+        xs: &[T],
+        weight: &[T],
+        bias: &[T],
+        batch: usize,
+        finish: impl Fn(usize, &mut [T]) + Sync,
+    ) -> Vec<T> {
+        let plane = xs.len() / (batch * self.mean.len()).max(1);
         let mut ys = vec![T::zero(); xs.len()];
         let planes = ys.par_chunks_mut(plane.max(1)).zip(xs.par_chunks(plane.max(1)));
         planes.with_min_len(1024usize.div_ceil(plane.max(1))).enumerate().for_each(|(i, (ys, xs))| {
-            let channel = i % channels;
-            let mean = T::from_f64(self.mean[channel]);
-            let scale = T::from_f64(self.inv_std[channel] * weight[channel].to_f64());
-            let bias = bias[channel];
-            simd(|| ys.iter_mut().zip(xs).for_each(|(y, &x)| *y = (x - mean) * scale + bias));
+            self.forward_plane(i % self.mean.len(), xs, weight, bias, ys);
+            finish(i, ys);
         });
         ys
     }
 
+    /// The result for one plane of `channel`.
+    pub fn forward_plane<T: Element>(&self, channel: usize, xs: &[T], weight: &[T], bias: &[T], ys: &mut [T]) {
+        let mean = T::from_f64(self.mean[channel]);
+        let scale = T::from_f64(self.inv_std[channel] * weight[channel].to_f64());
+        let bias = bias[channel];
+        simd(|| ys.iter_mut().zip(xs).for_each(|(y, &x)| *y = (x - mean) * scale + bias));
+    }
+
     fn sums<T: Element>(&self, xs: &[T], grad: &[T], batch: usize) -> GradSums {
+        let plane = (xs.len() / (batch * self.mean.len()).max(1)).max(1);
+        let planes = xs.par_chunks(plane).zip(grad.par_chunks(plane)).with_min_len(1024usize.div_ceil(plane));
+        let sums: Vec<_> =
+            planes.enumerate().map(|(i, (xs, grad))| self.plane_sums(i % self.mean.len(), xs, grad)).collect();
+        self.sums_of_planes(&sums)
+    }
+
+    /// Σ grad and Σ grad · (xs - mean) over one plane of `channel`.
+    pub fn plane_sums<T: Element>(&self, channel: usize, xs: &[T], grad: &[T]) -> (f64, f64) {
+        let mean = self.mean[channel];
+        let sum = simd(|| sum_f64(grad.len(), |i| grad[i].to_f64()));
+        (sum, simd(|| sum_f64(grad.len(), |i| grad[i].to_f64() * (xs[i].to_f64() - mean))))
+    }
+
+    /// The sums over channels from those over planes (batch, channels), image by image.
+    pub fn sums_of_planes(&self, planes: &[(f64, f64)]) -> GradSums {
         let channels = self.mean.len();
-        let plane = xs.len() / (batch * channels).max(1);
-        let of_channel = |channel: usize| {
-            let mean = self.mean[channel];
-            let mut sums = (0.0, 0.0);
-            let planes = |values| planes_of_channel(values, plane, channels, channel);
-            for (xs, grad) in planes(xs).zip(planes(grad)) {
-                sums.0 += simd(|| sum_f64(plane, |i| grad[i].to_f64()));
-                sums.1 += simd(|| sum_f64(plane, |i| grad[i].to_f64() * (xs[i].to_f64() - mean)));
-            }
-            (sums.0, sums.1 * self.inv_std[channel])
+        let total = |of: fn(&(f64, f64)) -> f64, channel: usize| -> f64 {
+            planes.iter().skip(channel).step_by(channels).map(of).sum()
         };
-        let (grad, grad_normalised) = (0..channels).into_par_iter().map(of_channel).unzip();
-        GradSums { grad, grad_normalised }
+        GradSums {
+            grad: (0..channels).map(|channel| total(|sums| sums.0, channel)).collect(),
+            grad_normalised: (0..channels).map(|c| total(|sums| sums.1, c) * self.inv_std[c]).collect(),
+        }
     }
 
     /// `weight · inv_std · (grad - Σ grad / M - normalised · Σ (grad · normalised) / M)` for M elements a channel, the
     /// last two terms only where the statistics are those of `xs`.
-    fn input_gradient<T: Element>(&self, xs: &[T], weight: &[T], grad: &[T], sums: &GradSums, batch: usize) -> Vec<T> {
+    pub fn input_gradient<T: Element>(
+        &self,
+        xs: &[T],
+        weight: &[T],
+        grad: &[T],
+        sums: &GradSums,
+        batch: usize,
+    ) -> Vec<T> {
         let channels = self.mean.len();
         let plane = xs.len() / (batch * channels).max(1);
         let count = (batch * plane) as f64;
@@ -151,7 +181,7 @@ impl CustomOp3 for BatchNorm {
     ) -> Result<(CpuStorage, Shape)> {
         by_float!("batch_norm", s1.dtype(), T => {
             let (xs, weight, bias) = (values::<T>(s1, l1)?, values(s2, l2)?, values(s3, l3)?);
-            Ok(output(self.forward(&xs, &weight, &bias, l1.dims()[0]), l1.shape()))
+            Ok(output(self.forward(&xs, &weight, &bias, l1.dims()[0], |_, _| {}), l1.shape()))
         })
     }
 
