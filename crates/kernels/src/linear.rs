@@ -5,8 +5,8 @@ use candle_core::{CpuStorage, Shape, Tensor};
 use crate::Result;
 use crate::activation::{Activation, activation as apply_activation, formulas};
 use crate::cpu::{
-    Element, Float, Function, Matrix, by_float, check_same_kind, is_fused, output, par_product, par_product_with,
-    record, sum_rows, tensor, with_values,
+    Element, Float, Function, Matrix, by_float, check_same_kind, is_fused, output, product_of, record, sum_rows,
+    tensor, with_values,
 };
 
 /// `activation(xs · weightᵀ + bias)` over the last dimension, in one operation.
@@ -71,7 +71,6 @@ fn fused<T: Float>(
     let tracked = inputs_of.iter().any(|t| t.track_op());
     let forward = |x: &[T], w: &[T], b: &[T]| {
         let rows = shape.elem_count() / outputs.max(1);
-        let mut ys = vec![T::zero(); rows * outputs];
         let keep = tracked && activation.is_some_and(|a| a.needs_input());
         let finish = |column: usize, ys: &mut [T]| {
             if let Some(bias) = b.get(column..column + ys.len()) {
@@ -82,7 +81,7 @@ fn fused<T: Float>(
             }
         };
         let (lhs, rhs) = (Matrix::rows(x, inputs), Matrix::rows(w, inputs).transposed());
-        par_product_with((rows, inputs, outputs), &mut ys, outputs, false, lhs, rhs, Some(finish));
+        let ys = product_of((rows, inputs, outputs), lhs, rhs, Some(&finish));
         match activation.filter(|_| keep) {
             Some(activation) => (formulas::forward(activation, &ys), Some(ys)),
             None => (ys, None),
@@ -123,16 +122,12 @@ impl<T: Float> Function for Linear<T> {
             let (outputs, features) = weight.dims2()?;
             let rows = grad.len() / outputs.max(1);
             let dx = wants(0).then(|| {
-                let mut dx = vec![T::zero(); rows * features];
                 let (lhs, rhs) = (Matrix::rows(grad, outputs), Matrix::rows(w, features));
-                par_product((rows, outputs, features), &mut dx, features, false, lhs, rhs);
-                tensor(dx, xs.shape())
+                tensor(product_of((rows, outputs, features), lhs, rhs, None), xs.shape())
             });
             let dw = wants(1).then(|| {
-                let mut dw = vec![T::zero(); outputs * features];
                 let (lhs, rhs) = (Matrix::rows(grad, outputs).transposed(), Matrix::rows(x, features));
-                par_product((outputs, rows, features), &mut dw, features, false, lhs, rhs);
-                tensor(dw, weight.shape())
+                tensor(product_of((outputs, rows, features), lhs, rhs, None), weight.shape())
             });
             let db = wants(2).then(|| tensor(column_sums(grad, outputs), &Shape::from(outputs)));
             [dx, dw, db].into_iter().take(inputs.len()).map(Option::transpose).collect()

@@ -1,7 +1,7 @@
 //! Values and derivatives of the activations on slices: one loop per activation, the choice outside of it.
 
 use super::Activation;
-use crate::cpu::{CHUNK, Float, chunks, simd};
+use crate::cpu::{CHUNK, Float, copy_in_chunks, simd};
 
 /// √(2/π) and the cubic coefficient of the tanh approximation of GELU (Hendrycks and Gimpel 2016).
 const GELU_SCALE: f64 = 0.797_884_560_802_865_4;
@@ -11,23 +11,15 @@ const INV_SQRT_2_PI: f64 = 0.398_942_280_401_432_7;
 
 /// The activation of every element, in parallel.
 pub(crate) fn forward<T: Float>(activation: Activation, xs: &[T]) -> Vec<T> {
-    let mut out = vec![T::zero(); xs.len()];
-    chunks(&mut out, CHUNK, |i, out| {
-        out.copy_from_slice(&xs[i * CHUNK..][..out.len()]);
-        apply(activation, out);
-    });
-    out
+    copy_in_chunks(xs, CHUNK, |_, values| apply(activation, values))
 }
 
 /// The gradient of the input from that of the output, element by element, in parallel; `ys` is the output.
 pub(crate) fn backward<T: Float>(activation: Activation, xs: &[T], ys: &[T], grads: &[T]) -> Vec<T> {
-    let mut out = vec![T::zero(); grads.len()];
-    chunks(&mut out, CHUNK, |i, out| {
-        let part = i * CHUNK..i * CHUNK + out.len();
-        out.copy_from_slice(&grads[part.clone()]);
-        differentiate(activation, &xs[part.clone()], &ys[part], out);
-    });
-    out
+    copy_in_chunks(grads, CHUNK, |i, grads| {
+        let part = i * CHUNK..i * CHUNK + grads.len();
+        differentiate(activation, &xs[part.clone()], &ys[part], grads);
+    })
 }
 
 /// Replaces each of `values` by its activation.

@@ -8,7 +8,9 @@ use rayon::prelude::*;
 
 use super::{Pool1dParams, Pool2dParams, Windows, as_image, dims4};
 use crate::Result;
-use crate::cpu::{Element, by_float, is_fused, output, outputs_inside, simd, tensor, values, with_values};
+use crate::cpu::{
+    Element, by_float, is_fused, output, outputs_inside, simd, tensor, values, with_values, zeros_in_chunks,
+};
 
 /// The largest element of each window, as PyTorch's `max_pool2d`.
 ///
@@ -87,10 +89,9 @@ impl MaxPool {
     fn backward<T: Element>(&self, grad: &[T], sources: &[u32]) -> Vec<T> {
         let [rows, columns] = &self.windows;
         let (input, output) = (rows.input * columns.input, rows.output * columns.output);
-        let mut dx = vec![T::zero(); grad.len() / output * input];
-        let planes = dx.par_chunks_mut(input).zip(grad.par_chunks(output)).zip(sources.par_chunks(output));
-        planes.for_each(|((dx, grad), sources)| max_backward_plane(grad, sources, dx));
-        dx
+        zeros_in_chunks(grad.len() / output * input, input, |i, dx| {
+            max_backward_plane(&grad[i * output..][..output], &sources[i * output..][..output], dx);
+        })
     }
 }
 

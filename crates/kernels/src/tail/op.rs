@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::{Tail, TailBatchNorm, Tailed};
 use crate::Result;
 use crate::activation::{Activation, formulas};
-use crate::cpu::{Float, Function, output, record, tensor, with_values};
+use crate::cpu::{Float, Function, copy_rows, output, record, tensor, with_values, zero_rows};
 use crate::norm::{BatchNorm, GradSums, Statistics};
 use crate::pool::{Windows, max_backward_plane, max_forward};
 
@@ -158,17 +158,8 @@ impl<T: Float, R: Run<T>> TailOp<T, R> {
         // With pooling, the outputs are the activations at the maxima: differentiate there, then spread.
         let pooled = self.pool.as_ref().and(from_output).map(|a| formulas::backward(a, ys, ys, grad));
         let grad = pooled.as_deref().unwrap_or(grad);
-        let mut dx = vec![T::zero(); self.run.dims().iter().product()];
-        let jobs = dx.par_chunks_mut(plane.max(1)).with_min_len(1024usize.div_ceil(plane.max(1)));
-        let of_plane = |(i, dx): (usize, &mut [T])| {
+        let of_plane = |i: usize, dx: &mut [T]| {
             let part = i * plane..(i + 1) * plane;
-            match &self.pool {
-                None => dx.copy_from_slice(&grad[part.clone()]),
-                Some(windows) => {
-                    let len = windows[0].output * windows[1].output;
-                    max_backward_plane(&grad[i * len..][..len], &self.sources[i * len..][..len], dx);
-                }
-            }
             match (self.activation, from_output) {
                 (Some(activation), None) => self.differentiate(activation, i, residual, dx),
                 (_, Some(activation)) if self.pool.is_none() => {
@@ -181,8 +172,12 @@ impl<T: Float, R: Run<T>> TailOp<T, R> {
                 None => (0.0, 0.0),
             }
         };
-        let sums = jobs.enumerate().map(of_plane).collect();
-        (dx, sums)
+        let Some([rows, columns]) = &self.pool else { return copy_rows(grad, plane, of_plane) };
+        let len = rows.output * columns.output;
+        zero_rows(self.run.dims().iter().product(), plane, |i, dx| {
+            max_backward_plane(&grad[i * len..][..len], &self.sources[i * len..][..len], dx);
+            of_plane(i, dx)
+        })
     }
 
     /// Multiplies plane `i` of the gradient by the derivative of an activation that takes its input.
@@ -191,9 +186,9 @@ impl<T: Float, R: Run<T>> TailOp<T, R> {
         let before = &self.before[i * plane..][..plane];
         T::with_scratch(2 * plane, |scratch| {
             let (xs, ys) = scratch.split_at_mut(plane);
-            match &self.norm {
-                Some(n) => n.op.forward_plane(i % self.run.dims()[1], before, &n.weight, &n.bias, xs),
-                None => xs.copy_from_slice(before),
+            xs.copy_from_slice(before);
+            if let Some(n) = &self.norm {
+                n.op.forward_plane(i % self.run.dims()[1], &n.weight, &n.bias, xs);
             }
             if let Some(residual) = residual.get(i * plane..(i + 1) * plane) {
                 xs.iter_mut().zip(residual).for_each(|(x, &r)| *x += r);

@@ -6,7 +6,8 @@ use rayon::prelude::*;
 
 use crate::Result;
 use crate::cpu::{
-    Element, Gradients3, by_float, output, planes_of_channel, simd, sum_f64, tensor, values, with_values,
+    Element, Gradients3, by_float, copy_in_chunks, output, planes_of_channel, rows_per_chunk, simd, sum_f64, tensor,
+    values, with_values,
 };
 
 /// Mean and biased variance of each channel.
@@ -64,21 +65,18 @@ impl BatchNorm {
         finish: impl Fn(usize, &mut [T]) + Sync,
     ) -> Vec<T> {
         let plane = xs.len() / (batch * self.mean.len()).max(1);
-        let mut ys = vec![T::zero(); xs.len()];
-        let planes = ys.par_chunks_mut(plane.max(1)).zip(xs.par_chunks(plane.max(1)));
-        planes.with_min_len(1024usize.div_ceil(plane.max(1))).enumerate().for_each(|(i, (ys, xs))| {
-            self.forward_plane(i % self.mean.len(), xs, weight, bias, ys);
+        per_plane(xs, plane, |i, ys| {
+            self.forward_plane(i % self.mean.len(), weight, bias, ys);
             finish(i, ys);
-        });
-        ys
+        })
     }
 
-    /// The result for one plane of `channel`.
-    pub fn forward_plane<T: Element>(&self, channel: usize, xs: &[T], weight: &[T], bias: &[T], ys: &mut [T]) {
+    /// Replaces one plane of `channel` by its result.
+    pub fn forward_plane<T: Element>(&self, channel: usize, weight: &[T], bias: &[T], values: &mut [T]) {
         let mean = T::from_f64(self.mean[channel]);
         let scale = T::from_f64(self.inv_std[channel] * weight[channel].to_f64());
         let bias = bias[channel];
-        simd(|| ys.iter_mut().zip(xs).for_each(|(y, &x)| *y = (x - mean) * scale + bias));
+        simd(|| values.iter_mut().for_each(|x| *x = (*x - mean) * scale + bias));
     }
 
     fn sums<T: Element>(&self, xs: &[T], grad: &[T], batch: usize) -> GradSums {
@@ -121,26 +119,21 @@ impl BatchNorm {
         let channels = self.mean.len();
         let plane = xs.len() / (batch * channels).max(1);
         let count = (batch * plane) as f64;
-        let mut dx = vec![T::zero(); xs.len()];
-        let size = plane.max(1);
-        let planes = dx.par_chunks_mut(size).zip(xs.par_chunks(size)).zip(grad.par_chunks(size));
-        planes.with_min_len(1024usize.div_ceil(size)).enumerate().for_each(|(i, ((dx, xs), grad))| {
+        per_plane(grad, plane, |i, grad| {
             let channel = i % channels;
             let inv_std = self.inv_std[channel];
             let scale = T::from_f64(inv_std * weight[channel].to_f64());
             if !self.through_statistics {
-                return simd(|| dx.iter_mut().zip(grad).for_each(|(dx, &grad)| *dx = grad * scale));
+                return simd(|| grad.iter_mut().for_each(|grad| *grad *= scale));
             }
             let mean = T::from_f64(self.mean[channel]);
             let mean_grad = T::from_f64(sums.grad[channel] / count);
             let slope = T::from_f64(sums.grad_normalised[channel] * inv_std / count);
+            let xs = &xs[i * plane..][..plane];
             simd(|| {
-                for ((dx, &x), &grad) in dx.iter_mut().zip(xs).zip(grad) {
-                    *dx = (grad - mean_grad - (x - mean) * slope) * scale;
-                }
+                grad.iter_mut().zip(xs).for_each(|(g, &x)| *g = (*g - mean_grad - (x - mean) * slope) * scale);
             });
-        });
-        dx
+        })
     }
 
     fn backward<T: Element>(&self, xs: &Tensor, weight: &Tensor, bias: &Tensor, grad: &Tensor) -> Result<Gradients3> {
@@ -163,6 +156,15 @@ impl BatchNorm {
             bias.track_op().then(|| of_channels(&sums.grad)).transpose()?,
         ))
     }
+}
+
+/// A copy of `source`, of which `f(plane number, plane)` changes each plane, in parallel.
+fn per_plane<T: Element>(source: &[T], plane: usize, f: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {
+    let plane = plane.max(1);
+    let per_chunk = rows_per_chunk(plane);
+    copy_in_chunks(source, per_chunk * plane, |chunk, values| {
+        values.chunks_mut(plane).enumerate().for_each(|(i, plane)| f(chunk * per_chunk + i, plane));
+    })
 }
 
 impl CustomOp3 for BatchNorm {
