@@ -225,7 +225,7 @@ mod tests {
         let mut dst = [5f32; 4];
         product((2, 0, 2), &mut dst, 2, false, Matrix::rows(&[], 0), Matrix::rows(&[], 2));
         assert_eq!(dst, [0.0; 4]);
-        assert_eq!(product_of((2, 0, 2), Matrix::rows(&[], 0), Matrix::rows(&[], 2), None), [0f32; 4]);
+        assert_eq!(product_of::<f32>((2, 0, 2), Matrix::rows(&[], 0), Matrix::rows(&[], 2), None), [0.0; 4]);
         product((0, 3, 2), &mut dst, 2, false, Matrix::rows(&[], 3), Matrix::rows(&[0.0; 6], 2));
         assert_eq!(dst, [0.0; 4]);
     }
