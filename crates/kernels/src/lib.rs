@@ -5,6 +5,7 @@
 //! never ask which. This is the only crate of Glassbox that may contain `unsafe` code.
 
 pub mod activation;
+pub mod attention;
 pub mod conv;
 mod cpu;
 pub mod embedding;
