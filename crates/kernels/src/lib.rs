@@ -6,6 +6,7 @@
 
 pub mod activation;
 pub mod backward;
+pub mod attention;
 pub mod conv;
 mod cpu;
 pub mod embedding;
