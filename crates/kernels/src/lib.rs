@@ -12,6 +12,7 @@ pub mod loss;
 pub mod norm;
 pub mod optim;
 pub mod pool;
+pub mod recurrent;
 pub mod softmax;
 #[cfg(test)]
 mod testing;

@@ -107,7 +107,7 @@ pub(crate) fn sigmoid<T: Float>(x: T) -> T {
 
 /// tanh |x| = -m / (2 + m) with m = e^(-2|x|) − 1: exact near zero, bounded far away.
 #[inline(always)]
-fn tanh<T: Float>(x: T) -> T {
+pub(crate) fn tanh<T: Float>(x: T) -> T {
     let two = T::from_f64(2.0);
     let m = (-two * x.abs()).exp_m1();
     let t = -m / (two + m);
