@@ -15,6 +15,7 @@ pub mod loss;
 pub mod norm;
 pub mod optim;
 pub mod pool;
+pub mod recurrent;
 pub mod softmax;
 pub mod tail;
 #[cfg(test)]
