@@ -5,9 +5,9 @@ use glassbox_core::fusion::{Follower, Normalization, Normalizer};
 use glassbox_core::{Error, Init, Layer, Param, Pass, Result, Site, VarBuilder};
 use glassbox_kernels::norm::{batch_norm_eval, batch_norm_train};
 
-use crate::check::{expect_images, expect_positive, wrong_input};
+use crate::check::{expect_images, expect_positive, expect_volumes, wrong_input};
 
-/// How a [`BatchNorm1d`] or [`BatchNorm2d`] normalises; the default is PyTorch's.
+/// How a [`BatchNorm1d`], [`BatchNorm2d`] or [`BatchNorm3d`] normalises; the default is PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNormConfig {
     /// Added to the variance, at least 0. Default 1e-5.
@@ -97,6 +97,44 @@ impl Layer for BatchNorm2d {
     }
 }
 
+/// Normalises each channel of volumes over the batch and the volume; otherwise as [`BatchNorm2d`].
+///
+/// # Shapes
+/// (batch, num_features, depth, height, width) to the same.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use glassbox_cnn::{BatchNorm3d, BatchNormConfig};
+/// use glassbox_core::{Layer, ParamStore, Pass, Seed};
+/// let params = ParamStore::new(Seed(1), &Device::Cpu);
+/// let layer = BatchNorm3d::new(3, BatchNormConfig::default(), params.root())?;
+/// let clips = Tensor::zeros((2, 3, 4, 5, 6), DType::F32, &Device::Cpu)?;
+/// assert_eq!(layer.forward(&clips, &Pass::train(Seed(1)))?.dims(), clips.dims());
+/// # Ok::<(), glassbox_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct BatchNorm3d(BatchNorm);
+
+impl BatchNorm3d {
+    /// Normalisation of `num_features` channels.
+    ///
+    /// # Errors
+    /// As [`BatchNorm2d::new`].
+    pub fn new(num_features: usize, config: BatchNormConfig, vb: VarBuilder) -> Result<Self> {
+        BatchNorm::new(num_features, config, "BatchNorm3d", vb).map(Self)
+    }
+}
+
+impl Layer for BatchNorm3d {
+    fn forward(&self, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
+        self.0.forward(xs, pass, || expect_volumes(xs, self.0.num_features))
+    }
+
+    fn site(&self) -> Option<&Site> {
+        Some(&self.0.site)
+    }
+}
+
 /// Normalises each feature over the batch, and over the length where there is one; otherwise as [`BatchNorm2d`].
 ///
 /// # Shapes
@@ -138,7 +176,7 @@ impl Layer for BatchNorm1d {
     }
 }
 
-/// What both have in common.
+/// What all have in common.
 #[derive(Debug)]
 struct BatchNorm {
     weight: Option<Param>,

@@ -268,7 +268,8 @@ impl Layer for Conv1d {
     }
 }
 
-fn expect_stride_1(stride: &[usize]) -> Result<()> {
+/// Fails unless every stride is 1, as padding `Same` wants.
+pub(super) fn expect_stride_1(stride: &[usize]) -> Result<()> {
     if stride.iter().all(|&s| s == 1) {
         return Ok(());
     }

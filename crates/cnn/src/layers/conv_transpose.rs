@@ -5,9 +5,11 @@ use glassbox_core::fusion::{Follower, with_tail};
 use glassbox_core::probe::Cost;
 use glassbox_core::{Error, Init, Layer, Param, Pass, Result, Site, VarBuilder};
 use glassbox_kernels::conv::{ConvTranspose2dParams, conv_transpose2d, conv_transpose2d_with};
+use glassbox_core::{Init, Layer, Param, Pass, Result, Site, VarBuilder};
+use glassbox_kernels::conv::{ConvTranspose2dParams, conv_transpose2d};
 
 use crate::Pair;
-use crate::check::{expect_groups, expect_images, expect_positive};
+use crate::check::{expect_groups, expect_images, expect_output_padding, expect_positive};
 
 /// How a [`ConvTranspose2d`] writes its output; the default is PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,10 +51,7 @@ impl ConvTranspose2dConfig {
         let output_padding = self.output_padding.array();
         expect_positive("stride", &stride)?;
         expect_positive("dilation", &dilation)?;
-        if (0..2).any(|axis| output_padding[axis] >= stride[axis].max(dilation[axis])) {
-            let expected = format!("less than the larger of stride {stride:?} and dilation {dilation:?}");
-            return Err(Error::invalid("output_padding", expected, format!("{output_padding:?}")));
-        }
+        expect_output_padding(&output_padding, &stride, &dilation)?;
         let (padding, groups) = (self.padding.array(), self.groups);
         Ok(ConvTranspose2dParams { stride, padding, output_padding, dilation, groups })
     }

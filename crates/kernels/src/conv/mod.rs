@@ -3,15 +3,23 @@
 mod channel_sum;
 mod columns;
 mod composed;
+mod conv3d;
+mod conv_transpose1d;
 mod dense;
+mod depth;
 mod depthwise;
 mod geometry;
 mod op;
 mod params;
+mod params3d;
 #[cfg(test)]
 mod tests;
+mod volume;
 
+pub use conv_transpose1d::conv_transpose1d;
+pub use conv3d::{conv_transpose3d, conv3d};
 pub use params::{Conv1dParams, Conv2dParams, ConvTranspose2dParams, same_padding, symmetric_padding};
+pub use params3d::{Conv3dParams, ConvTranspose1dParams, ConvTranspose3dParams};
 
 use candle_core::Tensor;
 
