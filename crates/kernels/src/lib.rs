@@ -7,11 +7,13 @@
 pub mod activation;
 pub mod conv;
 mod cpu;
+pub mod dropout;
 pub mod embedding;
 pub mod loss;
 pub mod norm;
 pub mod optim;
 pub mod pool;
+pub mod rotary;
 pub mod softmax;
 #[cfg(test)]
 mod testing;
