@@ -9,6 +9,7 @@ pub mod backward;
 pub mod attention;
 pub mod conv;
 mod cpu;
+pub mod dropout;
 pub mod embedding;
 pub mod linear;
 pub mod loss;
@@ -16,6 +17,7 @@ pub mod norm;
 pub mod optim;
 pub mod pool;
 pub mod recurrent;
+pub mod rotary;
 pub mod softmax;
 pub mod tail;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
-use super::{Element, simd};
+use super::{Element, collect, simd};
 
 /// Elements a task works on.
 pub(crate) const CHUNK: usize = 1 << 14;
@@ -100,17 +100,21 @@ fn in_chunks<T: Element, R: Send>(
         out.set_len(len);
     }
     (out, results)
+/// `f` of every element.
+pub(crate) fn map<T: Element>(xs: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
+    collect(xs.len(), CHUNK, |start, part| {
+        let room = part.room();
+        part.extend(xs[start..][..room].iter().map(|&x| f(x)));
+    })
 }
 
 /// `f` of every triple of elements; the slices have one length.
 pub(crate) fn map3<T: Element>(xs: &[T], ys: &[T], zs: &[T], f: impl Fn(T, T, T) -> T + Sync) -> Vec<T> {
-    let mut out = vec![T::zero(); xs.len()];
-    chunks(&mut out, CHUNK, |i, out| {
-        let part = i * CHUNK..i * CHUNK + out.len();
-        let (xs, ys, zs) = (&xs[part.clone()], &ys[part.clone()], &zs[part]);
-        simd(|| out.iter_mut().zip(xs).zip(ys).zip(zs).for_each(|(((out, &x), &y), &z)| *out = f(x, y, z)));
-    });
-    out
+    collect(xs.len(), CHUNK, |start, part| {
+        let range = start..start + part.room();
+        let (xs, ys, zs) = (&xs[range.clone()], &ys[range.clone()], &zs[range]);
+        part.extend(xs.iter().zip(ys).zip(zs).map(|((&x, &y), &z)| f(x, y, z)));
+    })
 }
 
 /// How many rows of `row_len` elements make a chunk of about [`CHUNK`] elements.
