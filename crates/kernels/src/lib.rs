@@ -8,11 +8,13 @@ pub mod activation;
 pub mod conv;
 mod cpu;
 pub mod embedding;
+pub mod linear;
 pub mod loss;
 pub mod norm;
 pub mod optim;
 pub mod pool;
 pub mod softmax;
+pub mod tail;
 #[cfg(test)]
 mod testing;
 #[cfg(any(test, feature = "testkit"))]

@@ -9,11 +9,13 @@ mod storage;
 mod sum;
 mod windows;
 
-pub(crate) use chunks::{CHUNK, chunks, map, map3, rows, rows_per_chunk};
+pub(crate) use chunks::{
+    CHUNK, chunks, copy_in_chunks, copy_rows, map3, rows, rows_per_chunk, zero_rows, zeros_in_chunks,
+};
 pub(crate) use element::{Element, by_float};
 pub(crate) use function::{Function, record};
 pub(crate) use math::Float;
-pub(crate) use product::{Matrix, par_product, product};
+pub(crate) use product::{Matrix, product, product_of};
 pub(crate) use storage::{check_same_kind, is_fused, output, tensor, values, with_values};
 pub(crate) use sum::{planes_of_channel, sum_by, sum_f64, sum_rows};
 pub(crate) use windows::outputs_inside;

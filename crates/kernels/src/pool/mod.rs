@@ -7,6 +7,7 @@ pub(crate) mod separable;
 mod tests;
 
 pub use average::{adaptive_avg_pool1d, adaptive_avg_pool2d, avg_pool1d, avg_pool2d, global_avg_pool2d};
+pub(crate) use max::{max_backward_plane, max_forward, max_windows_of};
 pub use max::{max_pool1d, max_pool2d};
 
 use std::ops::Range;
@@ -67,9 +68,9 @@ impl Pool1dParams {
 
 /// The windows along one axis, checked.
 #[derive(Clone, Copy)]
-struct Windows {
+pub(crate) struct Windows {
     input: usize,
-    output: usize,
+    pub output: usize,
     kernel: usize,
     stride: usize,
     padding: usize,
