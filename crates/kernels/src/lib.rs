@@ -5,6 +5,8 @@
 //! never ask which. This is the only crate of Glassbox that may contain `unsafe` code.
 
 pub mod activation;
+pub mod backward;
+pub mod attention;
 pub mod conv;
 mod cpu;
 pub mod embedding;
@@ -13,6 +15,7 @@ pub mod loss;
 pub mod norm;
 pub mod optim;
 pub mod pool;
+pub mod recurrent;
 pub mod softmax;
 pub mod tail;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::channel_sum::channel_sum;
 use super::geometry::Geometry;
 use super::{dense, depthwise};
 use crate::Result;
+use crate::backward::hand_over;
 use crate::cpu::{Element, Gradients2, Gradients3, by_float, output, values};
 use crate::tail::Run;
 
@@ -110,7 +111,8 @@ impl CustomOp2 for Convolution {
     }
 
     fn bwd(&self, lhs: &Tensor, rhs: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients2> {
-        self.gradients(lhs, rhs, grad, [lhs.track_op(), rhs.track_op()])
+        let (lhs_grad, rhs_grad) = self.gradients(lhs, rhs, grad, [lhs.track_op(), rhs.track_op()])?;
+        Ok((hand_over(lhs, lhs_grad)?, hand_over(rhs, rhs_grad)?))
     }
 }
 
@@ -136,6 +138,6 @@ impl CustomOp3 for Convolution {
     fn bwd(&self, lhs: &Tensor, rhs: &Tensor, bias: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients3> {
         let (lhs_grad, rhs_grad) = self.gradients(lhs, rhs, grad, [lhs.track_op(), rhs.track_op()])?;
         let bias_grad = bias.track_op().then(|| channel_sum(grad)).transpose()?;
-        Ok((lhs_grad, rhs_grad, bias_grad))
+        Ok((hand_over(lhs, lhs_grad)?, hand_over(rhs, rhs_grad)?, hand_over(bias, bias_grad)?))
     }
 }

@@ -5,6 +5,7 @@ mod element;
 mod function;
 mod math;
 mod product;
+mod random;
 mod storage;
 mod sum;
 mod windows;
@@ -15,8 +16,9 @@ pub(crate) use chunks::{
 pub(crate) use element::{Element, by_float};
 pub(crate) use function::{Function, record};
 pub(crate) use math::Float;
-pub(crate) use product::{Matrix, product, product_of};
-pub(crate) use storage::{check_same_kind, is_fused, output, tensor, values, with_values};
+pub(crate) use product::{Matrix, par_product, product, product_of};
+pub(crate) use random::{Dropout, Kept};
+pub(crate) use storage::{check_same_kind, is_fused, output, tensor, values, with_all_values, with_values};
 pub(crate) use sum::{planes_of_channel, sum_by, sum_f64, sum_rows};
 pub(crate) use windows::outputs_inside;
 

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use crate::Result;
+use crate::backward::hand_over;
 use crate::cpu::{
     Element, Gradients3, by_float, copy_rows, is_fused, output, simd, sum_by, sum_rows, tensor, values, with_values,
 };
@@ -143,7 +144,8 @@ impl CustomOp3 for RowNorm {
                 let (grad_w, grad_b) = affine.unzip();
                 let grad_w = grad_w.filter(|_| weight.track_op()).map(|v| tensor::<T>(v, weight.shape()));
                 let grad_b = grad_b.filter(|_| bias.track_op()).map(|v| tensor::<T>(v, bias.shape()));
-                Ok((grad_xs.transpose()?, grad_w.transpose()?, grad_b.transpose()?))
+                let (grad_w, grad_b) = (hand_over(weight, grad_w.transpose()?)?, hand_over(bias, grad_b.transpose()?)?);
+                Ok((hand_over(xs, grad_xs.transpose()?)?, grad_w, grad_b))
             })
         })
     }
