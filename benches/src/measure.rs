@@ -35,7 +35,10 @@ pub fn measure(name: Name, workload: &mut dyn Workload, steps: usize, threads: u
     println!("  step        {median:.3} ms (quartiles {first:.3} and {third:.3})");
     println!("  throughput  {samples:.1} samples/s{}", tokens.map_or(String::new(), |t| format!(", {t:.0} tokens/s")));
     println!("  arithmetic  {:.1} GFLOP/s, {:.1} % of the peak of {:.1}", rate / 1e9, share * 1e2, peak / 1e9);
-    println!("  memory      {}", memory.map_or("unknown".into(), |bytes| format!("{:.1} MB at most", bytes as f64 / 1e6)));
+    println!(
+        "  memory      {}",
+        memory.map_or("unknown".into(), |bytes| format!("{:.1} MB at most", bytes as f64 / 1e6))
+    );
     let mut result = json!({
         "workload": name.to_string(),
         "median_ms": median,

@@ -2,9 +2,7 @@
 
 use glassbox::prelude::candle_core::{Result, Tensor};
 use glassbox_kernels::activation::{Activation, activation};
-use glassbox_kernels::conv::{
-    Conv2dParams, ConvTranspose2dParams, conv_transpose2d, conv2d, symmetric_padding,
-};
+use glassbox_kernels::conv::{Conv2dParams, ConvTranspose2dParams, conv_transpose2d, conv2d, symmetric_padding};
 use glassbox_kernels::embedding::embedding;
 use glassbox_kernels::loss::{bce_with_logits, cross_entropy};
 use glassbox_kernels::norm::{batch_norm_train, group_norm, layer_norm, rms_norm};
@@ -61,7 +59,14 @@ pub const CASES: &[Case] = &[
     Case {
         name: "conv_transpose2d 4x4 stride 2 64 to 32, 64 of 8x8",
         inputs: &[Float(&[64, 64, 8, 8]), Float(&[64, 32, 4, 4])],
-        run: |xs| conv_transpose2d(&xs[0], &xs[1], None, &ConvTranspose2dParams { stride: [2; 2], padding: [1; 2], ..Default::default() }),
+        run: |xs| {
+            conv_transpose2d(
+                &xs[0],
+                &xs[1],
+                None,
+                &ConvTranspose2dParams { stride: [2; 2], padding: [1; 2], ..Default::default() },
+            )
+        },
         multiply_adds: 64 * 64 * 8 * 8 * 32 * 16,
     },
     Case {
@@ -142,12 +147,7 @@ pub const CASES: &[Case] = &[
         run: |xs| activation(&xs[0], Activation::Sigmoid),
         multiply_adds: 0,
     },
-    Case {
-        name: "softmax 6144x256",
-        inputs: &[Float(&[6144, 256])],
-        run: |xs| softmax(&xs[0], 1),
-        multiply_adds: 0,
-    },
+    Case { name: "softmax 6144x256", inputs: &[Float(&[6144, 256])], run: |xs| softmax(&xs[0], 1), multiply_adds: 0 },
     Case {
         name: "log_softmax 6144x256",
         inputs: &[Float(&[6144, 256])],

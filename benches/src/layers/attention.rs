@@ -1,7 +1,7 @@
 //! Attention.
 
-use glassbox::{Init, Param};
 use glassbox::prelude::*;
+use glassbox::{Init, Param};
 
 use super::kernels::{attention_packed, attention_packed_kv, linear};
 

@@ -19,7 +19,11 @@ pub fn attention_packed_kv(q: &Tensor, kv: &Tensor, num_heads: usize, causal: bo
     let heads = |xs: Tensor, t: usize| -> Result<Tensor> {
         Ok(xs.reshape((b, t, num_heads, d / num_heads))?.transpose(1, 2)?.contiguous()?)
     };
-    let (q, k, v) = (heads(q.contiguous()?, t)?, heads(kv.narrow(2, 0, d)?.contiguous()?, s)?, heads(kv.narrow(2, d, d)?.contiguous()?, s)?);
+    let (q, k, v) = (
+        heads(q.contiguous()?, t)?,
+        heads(kv.narrow(2, 0, d)?.contiguous()?, s)?,
+        heads(kv.narrow(2, d, d)?.contiguous()?, s)?,
+    );
     let mut scores = (q.matmul(&k.t()?)? / ((d / num_heads) as f64).sqrt())?;
     if causal {
         let mask: Vec<f32> = (0..t * s).map(|i| if i % s > i / s { f32::NEG_INFINITY } else { 0.0 }).collect();

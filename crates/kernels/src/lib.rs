@@ -5,8 +5,8 @@
 //! never ask which. This is the only crate of Glassbox that may contain `unsafe` code.
 
 pub mod activation;
-pub mod backward;
 pub mod attention;
+pub mod backward;
 pub mod conv;
 mod cpu;
 pub mod dropout;

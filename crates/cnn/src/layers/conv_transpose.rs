@@ -3,10 +3,8 @@
 use candle_core::Tensor;
 use glassbox_core::fusion::{Follower, with_tail};
 use glassbox_core::probe::Cost;
-use glassbox_core::{Error, Init, Layer, Param, Pass, Result, Site, VarBuilder};
-use glassbox_kernels::conv::{ConvTranspose2dParams, conv_transpose2d, conv_transpose2d_with};
 use glassbox_core::{Init, Layer, Param, Pass, Result, Site, VarBuilder};
-use glassbox_kernels::conv::{ConvTranspose2dParams, conv_transpose2d};
+use glassbox_kernels::conv::{ConvTranspose2dParams, conv_transpose2d, conv_transpose2d_with};
 
 use crate::Pair;
 use crate::check::{expect_groups, expect_images, expect_output_padding, expect_positive};
