@@ -6,13 +6,16 @@
 
 pub mod activation;
 pub mod conv;
+pub mod concat;
 mod cpu;
 pub mod dropout;
 pub mod embedding;
+pub mod index;
 pub mod loss;
 pub mod norm;
 pub mod optim;
 pub mod pool;
+pub mod reduce;
 pub mod rotary;
 pub mod softmax;
 #[cfg(test)]
