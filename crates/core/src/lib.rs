@@ -6,6 +6,7 @@
 pub mod dataset;
 mod device;
 mod error;
+pub mod fusion;
 pub mod init;
 mod layer;
 mod layers;

@@ -8,6 +8,11 @@ pub use glassbox_cnn as cnn;
 #[cfg(feature = "data")]
 pub use glassbox_data as data;
 
+/// The allocator of every program that turns the feature `mimalloc` on.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What most programs need: `use glassbox::prelude::*;`.
 pub mod prelude {
     pub use glassbox_core::dataset::{DataLoader, DatasetExt, TensorDataset};

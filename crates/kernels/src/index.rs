@@ -7,6 +7,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::Result;
+use crate::backward::hand_over;
 use crate::cpu::{
     CHUNK, Element, Gradients2, by_float, check_same_kind, checked_ids, collect_rows, is_fused, output, rows, simd,
     tensor, values, with_values,
@@ -172,11 +173,12 @@ impl CustomOp1 for Select {
         if !xs.track_op() {
             return Ok(None);
         }
-        by_float!(self.name, xs.dtype(), T => {
+        let sums = by_float!(self.name, xs.dtype(), T => {
             with_values::<T, _, 1>([grad], |[g]| {
-                tensor(self.backward(g, Split::new(xs.shape(), self.dim)), xs.shape()).map(Some)
+                tensor(self.backward(g, Split::new(xs.shape(), self.dim)), xs.shape())
             })
-        })
+        })?;
+        hand_over(xs, Some(sums))
     }
 }
 
@@ -237,11 +239,12 @@ impl CustomOp1 for Gather {
         if !xs.track_op() {
             return Ok(None);
         }
-        by_float!("gather", xs.dtype(), T => {
+        let sums = by_float!("gather", xs.dtype(), T => {
             with_values::<T, _, 1>([grad], |[g]| {
-                tensor(self.0.sums(g, Split::new(xs.shape(), self.0.dim)), xs.shape()).map(Some)
+                tensor(self.0.sums(g, Split::new(xs.shape(), self.0.dim)), xs.shape())
             })
-        })
+        })?;
+        hand_over(xs, Some(sums))
     }
 }
 

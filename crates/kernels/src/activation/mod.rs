@@ -7,7 +7,7 @@ mod prelu;
 mod tests;
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor};
 
 pub(crate) use composed::softplus as composed_softplus;
 pub use prelu::prelu;
@@ -62,14 +62,7 @@ pub enum Activation {
 /// # Errors
 /// For integer types, and for a softplus whose beta is not above 0.
 pub fn activation(xs: &Tensor, activation: Activation) -> Result<Tensor> {
-    if let Activation::Softplus { beta, .. } = activation
-        && !(beta > 0.0 && beta.is_finite())
-    {
-        candle_core::bail!("softplus: expected beta above 0, got {beta}");
-    }
-    if !xs.dtype().is_float() {
-        candle_core::bail!("{}: expected a float type, got {:?}", activation.name(), xs.dtype());
-    }
+    activation.check(xs.dtype())?;
     if is_fused(xs) { xs.apply_op1(Forward(activation)) } else { composed::activation(xs, activation) }
 }
 
@@ -90,6 +83,31 @@ impl Activation {
             Activation::HardSwish => "hardswish",
             Activation::HardSigmoid => "hardsigmoid",
             Activation::LogSigmoid => "logsigmoid",
+        }
+    }
+}
+
+impl Activation {
+    /// Fails where the parameters are out of range or it is not a float type that the activation is applied to.
+    pub(crate) fn check(&self, dtype: DType) -> Result<()> {
+        if let Activation::Softplus { beta, .. } = *self
+            && !(beta > 0.0 && beta.is_finite())
+        {
+            candle_core::bail!("softplus: expected beta above 0, got {beta}");
+        }
+        if !dtype.is_float() {
+            candle_core::bail!("{}: expected a float type, got {dtype:?}", self.name());
+        }
+        Ok(())
+    }
+
+    /// Whether the derivative takes the input; otherwise the output, whose sign is the input's, is enough.
+    pub(crate) fn needs_input(&self) -> bool {
+        match *self {
+            Self::Sigmoid | Self::Tanh | Self::Relu => false,
+            Self::LeakyRelu(slope) => slope < 0.0,
+            Self::Elu(alpha) => alpha < 0.0,
+            _ => true,
         }
     }
 }

@@ -10,7 +10,9 @@ use super::channel_sum::channel_sum;
 use super::geometry::Geometry;
 use super::{dense, depthwise};
 use crate::Result;
+use crate::backward::hand_over;
 use crate::cpu::{Element, Gradients2, Gradients3, by_float, output, values};
+use crate::tail::Run;
 
 /// Which of the three tensors an operation computes from the other two.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,28 +32,38 @@ pub(super) struct Convolution {
 }
 
 impl Convolution {
+    /// The dimensions of the result.
+    fn result_dims(&self) -> [usize; 4] {
+        let g = &self.geometry;
+        match self.direction {
+            Direction::Output => [g.batch, g.out_channels, g.output[0], g.output[1]],
+            Direction::Input => [g.batch, g.in_channels, g.input[0], g.input[1]],
+            Direction::Weight => [g.out_channels, g.group_in(), g.kernel[0], g.kernel[1]],
+        }
+    }
+
     fn in_direction(self, direction: Direction, lhs: &Tensor, rhs: &Tensor) -> Result<Tensor> {
         lhs.contiguous()?.apply_op2(&rhs.contiguous()?, Self { direction, ..self })
     }
 
-    fn forward<T: Element>(&self, lhs: &[T], rhs: &[T], bias: Option<&[T]>) -> (CpuStorage, Shape) {
+    fn values<T: Element>(&self, lhs: &[T], rhs: &[T], bias: Option<&[T]>) -> Vec<T> {
         let g = &self.geometry;
-        let input = (g.batch, g.in_channels, g.input[0], g.input[1]);
-        let out = (g.batch, g.out_channels, g.output[0], g.output[1]);
-        let weight = (g.out_channels, g.group_in(), g.kernel[0], g.kernel[1]);
-        let (data, shape) = match (self.direction, g.is_depthwise()) {
-            (Direction::Output, false) => (dense::output(g, lhs, rhs, bias), out),
-            (Direction::Output, true) => (depthwise::output(g, lhs, rhs, bias), out),
-            (Direction::Input, false) => (dense::input_gradient(g, lhs, rhs, bias), input),
-            (Direction::Input, true) => (depthwise::input_gradient(g, lhs, rhs, bias), input),
-            (Direction::Weight, false) => (dense::weight_gradient(g, lhs, rhs), weight),
-            (Direction::Weight, true) => (depthwise::weight_gradient(g, lhs, rhs), weight),
-        };
-        output(data, shape)
+        match (self.direction, g.is_depthwise()) {
+            (Direction::Output, false) => dense::output(g, lhs, rhs, bias),
+            (Direction::Output, true) => depthwise::output(g, lhs, rhs, bias),
+            (Direction::Input, false) => dense::input_gradient(g, lhs, rhs, bias),
+            (Direction::Input, true) => depthwise::input_gradient(g, lhs, rhs, bias),
+            (Direction::Weight, false) => dense::weight_gradient(g, lhs, rhs),
+            (Direction::Weight, true) => depthwise::weight_gradient(g, lhs, rhs),
+        }
+    }
+
+    fn forward<T: Element>(&self, lhs: &[T], rhs: &[T], bias: Option<&[T]>) -> (CpuStorage, Shape) {
+        output(self.values(lhs, rhs, bias), self.result_dims().to_vec())
     }
 
     /// The gradients of both operands, where they are wanted.
-    fn backward(&self, lhs: &Tensor, rhs: &Tensor, grad: &Tensor) -> Result<Gradients2> {
+    fn gradients(&self, lhs: &Tensor, rhs: &Tensor, grad: &Tensor, wanted: [bool; 2]) -> Result<Gradients2> {
         let lhs_grad = || match self.direction {
             Direction::Output => self.in_direction(Direction::Input, grad, rhs),
             Direction::Input => self.in_direction(Direction::Output, grad, rhs),
@@ -62,7 +74,30 @@ impl Convolution {
             Direction::Input => self.in_direction(Direction::Weight, grad, lhs),
             Direction::Weight => self.in_direction(Direction::Output, lhs, grad),
         };
-        Ok((lhs.track_op().then(lhs_grad).transpose()?, rhs.track_op().then(rhs_grad).transpose()?))
+        Ok((wanted[0].then(lhs_grad).transpose()?, wanted[1].then(rhs_grad).transpose()?))
+    }
+}
+
+impl<T: Element> Run<T> for Convolution {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn dims(&self) -> [usize; 4] {
+        self.result_dims()
+    }
+
+    fn forward(&self, operands: &[&[T]]) -> Vec<T> {
+        self.values(operands[0], operands[1], operands.get(2).copied())
+    }
+
+    fn backward(&self, operands: &[Tensor], grad: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let (lhs, rhs) = self.gradients(&operands[0], &operands[1], grad, [wanted[0], wanted[1]])?;
+        let mut gradients = vec![lhs, rhs];
+        if let Some(&bias) = wanted.get(2) {
+            gradients.push(bias.then(|| channel_sum(grad)).transpose()?);
+        }
+        Ok(gradients)
     }
 }
 
@@ -76,7 +111,8 @@ impl CustomOp2 for Convolution {
     }
 
     fn bwd(&self, lhs: &Tensor, rhs: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients2> {
-        self.backward(lhs, rhs, grad)
+        let (lhs_grad, rhs_grad) = self.gradients(lhs, rhs, grad, [lhs.track_op(), rhs.track_op()])?;
+        Ok((hand_over(lhs, lhs_grad)?, hand_over(rhs, rhs_grad)?))
     }
 }
 
@@ -100,8 +136,8 @@ impl CustomOp3 for Convolution {
     }
 
     fn bwd(&self, lhs: &Tensor, rhs: &Tensor, bias: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients3> {
-        let (lhs_grad, rhs_grad) = self.backward(lhs, rhs, grad)?;
+        let (lhs_grad, rhs_grad) = self.gradients(lhs, rhs, grad, [lhs.track_op(), rhs.track_op()])?;
         let bias_grad = bias.track_op().then(|| channel_sum(grad)).transpose()?;
-        Ok((lhs_grad, rhs_grad, bias_grad))
+        Ok((hand_over(lhs, lhs_grad)?, hand_over(rhs, rhs_grad)?, hand_over(bias, bias_grad)?))
     }
 }

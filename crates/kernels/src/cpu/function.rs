@@ -13,6 +13,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, La
 
 use super::{Gradients2, Gradients3};
 use crate::Result;
+use crate::backward::hand_over;
 
 /// The backward of a fused operation, with what its forward kept.
 pub(crate) trait Function: Send + Sync + 'static {
@@ -124,11 +125,11 @@ impl Ticket {
         Ok((CpuStorage::F32(vec![0.0]), Shape::from(1)))
     }
 
-    /// The gradient of argument `index` of the custom op.
-    fn gradient(&self, index: usize) -> Result<Option<Tensor>> {
+    /// The gradient of argument `index` of the custom op, `arg`.
+    fn gradient(&self, index: usize, arg: &Tensor) -> Result<Option<Tensor>> {
         match (self.after, index) {
             (true, 0) => nothing().map(Some),
-            _ => self.call.take_gradient(self.inputs[index - usize::from(self.after)]).map(Some),
+            _ => hand_over(arg, Some(self.call.take_gradient(self.inputs[index - usize::from(self.after)])?)),
         }
     }
 }
@@ -147,8 +148,8 @@ impl CustomOp1 for Ticket {
         Self::value()
     }
 
-    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
-        self.gradient(0)
+    fn bwd(&self, a: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
+        self.gradient(0, a)
     }
 }
 
@@ -161,8 +162,8 @@ impl CustomOp2 for Ticket {
         Self::value()
     }
 
-    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor, _: &Tensor) -> Result<Gradients2> {
-        Ok((self.gradient(0)?, self.gradient(1)?))
+    fn bwd(&self, a: &Tensor, b: &Tensor, _: &Tensor, _: &Tensor) -> Result<Gradients2> {
+        Ok((self.gradient(0, a)?, self.gradient(1, b)?))
     }
 }
 
@@ -183,8 +184,8 @@ impl CustomOp3 for Ticket {
         Self::value()
     }
 
-    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor, _: &Tensor, _: &Tensor) -> Result<Gradients3> {
-        Ok((self.gradient(0)?, self.gradient(1)?, self.gradient(2)?))
+    fn bwd(&self, a: &Tensor, b: &Tensor, c: &Tensor, _: &Tensor, _: &Tensor) -> Result<Gradients3> {
+        Ok((self.gradient(0, a)?, self.gradient(1, b)?, self.gradient(2, c)?))
     }
 }
 

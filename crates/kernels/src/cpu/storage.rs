@@ -65,13 +65,18 @@ pub(crate) fn with_values<T: WithDType, R, const N: usize>(
     tensors: [&Tensor; N],
     run: impl FnOnce([&[T]; N]) -> Result<R>,
 ) -> Result<R> {
-    let storages = tensors.map(Tensor::storage_and_layout);
+    with_all_values(&tensors, |values| run(std::array::from_fn(|i| values[i])))
+}
+
+/// [`with_values`] of any number of tensors.
+pub(crate) fn with_all_values<T: Element, R>(tensors: &[&Tensor], run: impl FnOnce(&[&[T]]) -> Result<R>) -> Result<R> {
+    let storages: Vec<_> = tensors.iter().map(|tensor| tensor.storage_and_layout()).collect();
     let values = storages.iter().map(|(storage, layout)| match &**storage {
         Storage::Cpu(storage) => values::<T>(storage, layout),
         other => candle_core::bail!("expected a tensor on the CPU, got one on {:?}", other.device()),
     });
     let values = values.collect::<Result<Vec<_>>>()?;
-    run(std::array::from_fn(|i| &*values[i]))
+    run(&values.iter().map(|values| &**values).collect::<Vec<_>>())
 }
 
 /// A CPU tensor of `data`.

@@ -3,6 +3,7 @@
 
 mod errors;
 mod transposed;
+mod volume;
 
 use candle_core::{DType, Device, Tensor, Var};
 
