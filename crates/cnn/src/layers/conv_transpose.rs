@@ -3,9 +3,7 @@
 use candle_core::Tensor;
 use glassbox_core::fusion::{Follower, with_tail};
 use glassbox_core::probe::Cost;
-use glassbox_core::{Error, Init, Layer, Param, Pass, Result, Site, VarBuilder};
 use glassbox_core::{Init, Layer, Param, Pass, Result, Site, VarBuilder};
-use glassbox_kernels::conv::{ConvTranspose2dParams, conv_transpose2d};
 use glassbox_kernels::conv::{ConvTranspose2dParams, conv_transpose2d, conv_transpose2d_with};
 
 use crate::Pair;

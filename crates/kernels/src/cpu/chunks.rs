@@ -100,12 +100,6 @@ fn in_chunks<T: Element, R: Send>(
         out.set_len(len);
     }
     (out, results)
-/// `f` of every element.
-pub(crate) fn map<T: Element>(xs: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
-    collect(xs.len(), CHUNK, |start, part| {
-        let room = part.room();
-        part.extend(xs[start..][..room].iter().map(|&x| f(x)));
-    })
 }
 
 /// `f` of every triple of elements; the slices have one length.

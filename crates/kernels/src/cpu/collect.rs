@@ -46,7 +46,11 @@ impl<T: Copy> Part<'_, T> {
 ///
 /// # Panics
 /// Where `fill` leaves a part unfinished.
-pub(crate) fn collect<T: Copy + Send>(len: usize, part_len: usize, fill: impl Fn(usize, &mut Part<T>) + Sync) -> Vec<T> {
+pub(crate) fn collect<T: Copy + Send>(
+    len: usize,
+    part_len: usize,
+    fill: impl Fn(usize, &mut Part<T>) + Sync,
+) -> Vec<T> {
     let part_len = part_len.max(1);
     let mut out = Vec::with_capacity(len);
     let spare = &mut out.spare_capacity_mut()[..len];

@@ -15,7 +15,6 @@ mod windows;
 pub(crate) use chunks::{
     CHUNK, chunks, copy_in_chunks, copy_rows, map3, rows, rows_per_chunk, zero_rows, zeros_in_chunks,
 };
-pub(crate) use chunks::{CHUNK, chunks, map, map3, rows, rows_per_chunk};
 pub(crate) use collect::{collect, collect_rows};
 pub(crate) use element::{Element, by_float};
 pub(crate) use function::{Function, record};
@@ -24,7 +23,6 @@ pub(crate) use math::Float;
 pub(crate) use product::{Matrix, par_product, product, product_of};
 pub(crate) use random::{Dropout, Kept};
 pub(crate) use storage::{check_same_kind, is_fused, output, row_offset, tensor, values, with_all_values, with_values};
-pub(crate) use random::Dropout;
 pub(crate) use sum::{planes_of_channel, sum_by, sum_f64, sum_rows};
 pub(crate) use windows::outputs_inside;
 

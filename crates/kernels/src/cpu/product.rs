@@ -75,6 +75,49 @@ pub(crate) fn product_of<T: Element>(
 ) -> Vec<T> {
     let (m, k, n) = size;
     assert!(lhs.holds(m, k) && rhs.holds(k, n), "product outside its operands");
+    let mut out = Vec::with_capacity(m * n);
+    #[allow(unsafe_code)]
+    // SAFETY: the operands hold the product and `out` has room for it; the bands cover it all, and `gemm` writes every
+    // element of its destination, zeros where k is 0.
+    unsafe {
+        bands(size, out.as_mut_ptr(), n, false, lhs, rhs, finish);
+        out.set_len(m * n);
+    }
+    out
+}
+
+/// [`product`] in parallel, with the same bits.
+pub(crate) fn par_product<T: Element>(
+    size: (usize, usize, usize),
+    dst: &mut [T],
+    row_stride: usize,
+    accumulate: bool,
+    lhs: Matrix<T>,
+    rhs: Matrix<T>,
+) {
+    check(size, dst, row_stride, lhs, rhs);
+    #[allow(unsafe_code)]
+    // SAFETY: `check` keeps every access inside its slice; `dst` is borrowed exclusively.
+    unsafe {
+        bands(size, dst.as_mut_ptr(), row_stride, accumulate, lhs, rhs, None);
+    }
+}
+
+/// The product in bands of columns or of rows, each a job.
+///
+/// # Safety
+/// As [`block`], for all rows and columns; `finish` sees only what has been written.
+#[allow(unsafe_code)]
+unsafe fn bands<T: Element>(
+    size: (usize, usize, usize),
+    dst: *mut T,
+    row_stride: usize,
+    accumulate: bool,
+    lhs: Matrix<T>,
+    rhs: Matrix<T>,
+    finish: Option<Finish<T>>,
+) {
+    let (m, k, n) = size;
     let jobs = (m * k * n / JOB).min(MAX_JOBS);
     // Each job packs the operand that it does not cut: the smaller one, unless the bands would be too thin.
     let by_columns = n >= m || n >= 4 * MIN_EXTENT;
@@ -82,23 +125,19 @@ pub(crate) fn product_of<T: Element>(
     let jobs = jobs.min(extent / MIN_EXTENT).max(1);
     // A multiple of the vectors of every instruction set, so that only the last job has an edge.
     let band = extent.div_ceil(jobs).next_multiple_of(16).max(16);
-    let mut out = Vec::with_capacity(m * n);
-    let dst = Destination(out.as_mut_ptr());
+    let dst = Destination(dst);
     let run = |job: usize| {
         let dst = &dst;
         let part = (job * band, ((job + 1) * band).min(extent));
         let (rows, columns) = if by_columns { ((0, m), part) } else { (part, (0, n)) };
-        #[allow(unsafe_code)]
-        // SAFETY: the operands hold the product, `out` has room for it, and the jobs write to bands that do not overlap.
-        unsafe {
-            block(size, dst.0, n, false, lhs, rhs, rows, columns);
-        }
+        // SAFETY: the caller's promise; the jobs write to bands that do not overlap.
+        unsafe { block(size, dst.0, row_stride, accumulate, lhs, rhs, rows, columns) };
         let Some(finish) = finish else { return };
         for row in rows.0..rows.1 {
-            #[allow(unsafe_code)]
             // SAFETY: this stretch was written above, and belongs to this job alone.
-            let values =
-                unsafe { std::slice::from_raw_parts_mut(dst.0.add(row * n + columns.0), columns.1 - columns.0) };
+            let values = unsafe {
+                std::slice::from_raw_parts_mut(dst.0.add(row * row_stride + columns.0), columns.1 - columns.0)
+            };
             simd(|| finish(columns.0, values));
         }
     };
@@ -107,19 +146,13 @@ pub(crate) fn product_of<T: Element>(
         1 => run(0),
         jobs => (0..jobs).into_par_iter().for_each(run),
     }
-    #[allow(unsafe_code)]
-    // SAFETY: the bands cover the product, and `gemm` writes every element of its destination, zeros where k is 0.
-    unsafe {
-        out.set_len(m * n);
-    }
-    out
 }
 
 /// A pointer that several jobs write through, each to elements of its own.
 struct Destination<T>(*mut T);
 
 #[allow(unsafe_code)]
-// SAFETY: the jobs of `product_of` share it while nobody else uses the vector behind it, and write disjoint parts.
+// SAFETY: the jobs of `bands` share it while nobody else uses the memory behind it, and write disjoint parts.
 unsafe impl<T: Send> Sync for Destination<T> {}
 
 fn check<T>(size: (usize, usize, usize), dst: &[T], row_stride: usize, lhs: Matrix<T>, rhs: Matrix<T>) {

@@ -69,7 +69,10 @@ pub(crate) fn with_values<T: WithDType, R, const N: usize>(
 }
 
 /// [`with_values`] of any number of tensors.
-pub(crate) fn with_all_values<T: Element, R>(tensors: &[&Tensor], run: impl FnOnce(&[&[T]]) -> Result<R>) -> Result<R> {
+pub(crate) fn with_all_values<T: WithDType, R>(
+    tensors: &[&Tensor],
+    run: impl FnOnce(&[&[T]]) -> Result<R>,
+) -> Result<R> {
     let storages: Vec<_> = tensors.iter().map(|tensor| tensor.storage_and_layout()).collect();
     let values = storages.iter().map(|(storage, layout)| match &**storage {
         Storage::Cpu(storage) => values::<T>(storage, layout),

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::{Tail, TailBatchNorm, Tailed};
 use crate::Result;
 use crate::activation::{Activation, formulas};
-use crate::cpu::{Float, Function, copy_rows, output, record, tensor, with_values, zero_rows};
+use crate::cpu::{Float, Function, copy_rows, output, record, tensor, with_all_values, with_values, zero_rows};
 use crate::norm::{BatchNorm, GradSums, Statistics};
 use crate::pool::{Windows, max_backward_plane, max_forward};
 
@@ -83,7 +83,7 @@ impl<T: Float, R: Run<T>> TailOp<T, R> {
         let norm = tail.batch_norm.as_ref();
         let parameters = [norm.and_then(|n| n.weight), norm.and_then(|n| n.bias), tail.residual];
         let inputs: Vec<&Tensor> = operands.iter().copied().chain(parameters.into_iter().flatten()).collect();
-        let result = with_slices::<T, _>(operands, |operands| Ok(run.forward(operands)))?;
+        let result = with_all_values::<T, _>(operands, |operands| Ok(run.forward(operands)))?;
         let (norm, statistics) = norm.map(|norm| Norm::new(norm, &result, dims, xs)).transpose()?.unzip();
         let op = TailOp {
             run,
@@ -207,15 +207,6 @@ impl<T: Float, R: Run<T>> TailOp<T, R> {
         let sums = norm.op.sums_of_planes(sums);
         let batch = self.run.dims()[0];
         Some((norm.op.input_gradient(&self.before, &norm.weight, grad, &sums, batch), sums))
-    }
-}
-
-/// The values of several tensors at once.
-fn with_slices<T: Float, R>(tensors: &[&Tensor], run: impl FnOnce(&[&[T]]) -> Result<R>) -> Result<R> {
-    match *tensors {
-        [a, b] => with_values::<T, _, 2>([a, b], |values| run(&values)),
-        [a, b, c] => with_values::<T, _, 3>([a, b, c], |values| run(&values)),
-        _ => candle_core::bail!("expected two or three operands, got {}", tensors.len()),
     }
 }
 
