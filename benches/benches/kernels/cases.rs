@@ -4,7 +4,7 @@ use glassbox::prelude::candle_core::{Result, Tensor};
 use glassbox_kernels::activation::{Activation, activation};
 use glassbox_kernels::conv::{Conv2dParams, ConvTranspose2dParams, conv_transpose2d, conv2d, symmetric_padding};
 use glassbox_kernels::embedding::embedding;
-use glassbox_kernels::loss::{bce_with_logits, cross_entropy};
+use glassbox_kernels::loss::{Reduction, bce_with_logits, cross_entropy};
 use glassbox_kernels::norm::{batch_norm_train, group_norm, layer_norm, rms_norm};
 use glassbox_kernels::pool::{Pool2dParams, avg_pool2d, global_avg_pool2d, max_pool2d};
 use glassbox_kernels::softmax::{log_softmax, softmax};
@@ -157,13 +157,13 @@ pub const CASES: &[Case] = &[
     Case {
         name: "cross_entropy 1536x8000",
         inputs: &[Float(&[1536, 8000]), Ids { count: 1536, bound: 8000 }],
-        run: |xs| cross_entropy(&xs[0], &xs[1], None, 0.0, None),
+        run: |xs| cross_entropy(&xs[0], &xs[1], None, 0.0, None, Reduction::Mean),
         multiply_adds: 0,
     },
     Case {
         name: "bce_with_logits 4x128x128",
         inputs: &[Float(&[4, 128, 128])],
-        run: |xs| bce_with_logits(&xs[0], &xs[0].ones_like()?, None),
+        run: |xs| bce_with_logits(&xs[0], &xs[0].ones_like()?, None, Reduction::Mean),
         multiply_adds: 0,
     },
     Case {

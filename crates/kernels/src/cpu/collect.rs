@@ -21,15 +21,23 @@ impl<T: Copy> Part<'_, T> {
         self.slots.len() - self.written
     }
 
-    /// Appends `values`, as many as there is room for.
+    /// Appends `values`, as many as there is room for, and gives them back to change.
     #[inline(always)]
-    pub fn extend(&mut self, values: impl Iterator<Item = T>) {
+    pub fn extend(&mut self, values: impl Iterator<Item = T>) -> &mut [T] {
         let mut written = 0;
-        for (slot, value) in self.slots[self.written..].iter_mut().zip(values) {
+        let slots = &mut self.slots[self.written..];
+        for (slot, value) in slots.iter_mut().zip(values) {
             slot.write(value);
             written += 1;
         }
         self.written += written;
+        let slots = &mut slots[..written];
+        #[allow(unsafe_code)]
+        // SAFETY: these slots were written just now, a slot has the layout of its value, and `slots` is borrowed
+        // exclusively for as long as the result.
+        unsafe {
+            std::slice::from_raw_parts_mut(slots.as_mut_ptr().cast(), slots.len())
+        }
     }
 }
 
@@ -99,6 +107,8 @@ mod tests {
     #[test]
     #[should_panic(expected = "left unfinished")]
     fn an_unfinished_part_panics() {
-        collect(10, 4, |_, part| part.extend([1].into_iter()));
+        collect(10, 4, |_, part| {
+            part.extend([1].into_iter());
+        });
     }
 }
