@@ -11,6 +11,7 @@ mod params;
 mod product;
 #[cfg(test)]
 mod tests;
+mod winograd;
 
 pub use params::{Conv1dParams, Conv2dParams, ConvTranspose2dParams, same_padding, symmetric_padding};
 

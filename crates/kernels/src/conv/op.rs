@@ -8,7 +8,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 
 use super::channel_sum::channel_sum;
 use super::geometry::Geometry;
-use super::{dense, depthwise};
+use super::{dense, depthwise, winograd};
 use crate::Result;
 use crate::cpu::{Element, Gradients2, Gradients3, by_float, output, values};
 
@@ -40,6 +40,13 @@ impl Convolution {
         let out = (g.batch, g.out_channels, g.output[0], g.output[1]);
         let weight = (g.out_channels, g.group_in(), g.kernel[0], g.kernel[1]);
         let (data, shape) = match (self.direction, g.is_depthwise()) {
+            (Direction::Output, _) if winograd::serves(g, self.direction) => (winograd::output(g, lhs, rhs, bias), out),
+            (Direction::Input, _) if winograd::serves(g, self.direction) => {
+                (winograd::input_gradient(g, lhs, rhs, bias), input)
+            }
+            (Direction::Weight, _) if winograd::serves(g, self.direction) => {
+                (winograd::weight_gradient(g, lhs, rhs), weight)
+            }
             (Direction::Output, false) => (dense::output(g, lhs, rhs, bias), out),
             (Direction::Output, true) => (depthwise::output(g, lhs, rhs, bias), out),
             (Direction::Input, false) => (dense::input_gradient(g, lhs, rhs, bias), input),

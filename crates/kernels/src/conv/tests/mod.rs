@@ -3,6 +3,7 @@
 
 mod errors;
 mod transposed;
+mod winograd;
 
 use candle_core::{DType, Device, Tensor, Var};
 
