@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use crate::Result;
 use crate::backward::hand_over;
 use crate::cpu::{
-    CHUNK, Element, Gradients2, by_float, check_same_kind, checked_ids, collect_rows, is_fused, output, rows, simd,
-    tensor, values, with_values,
+    CHUNK, Element, Gradients2, apply1, apply2, by_float, check_same_kind, checked_ids, collect_rows, is_fused, output,
+    rows, simd, tensor, values, with_values,
 };
 
 /// The slices of `xs` along `dim` that `ids` name, as `torch.index_select`; an id may occur several times.
@@ -33,7 +33,7 @@ pub fn index_select(xs: &Tensor, ids: &Tensor, dim: usize) -> Result<Tensor> {
     let name = "index_select";
     let checked = checked_ids(name, ids, num, "places")?;
     if is_fused(xs) {
-        xs.apply_op1(Select { name, ids: checked, dim, shape: dims.into(), skip: None })
+        apply1(xs, Select { name, ids: checked, dim, shape: dims.into(), skip: None })
     } else {
         xs.contiguous()?.index_select(&ids.contiguous()?.to_device(xs.device())?, dim)
     }
@@ -58,7 +58,7 @@ pub fn gather(xs: &Tensor, ids: &Tensor, dim: usize) -> Result<Tensor> {
         xs = xs.narrow(d, 0, ids.dim(d)?)?;
     }
     let places = Places::new("gather", ids, dim, num)?;
-    if is_fused(&xs) { xs.apply_op1(Gather(places)) } else { composed_gather(&xs, ids, dim) }
+    if is_fused(&xs) { apply1(&xs, Gather(places)) } else { composed_gather(&xs, ids, dim) }
 }
 
 /// `xs` plus `src`, each of whose elements is added at one of `ids`, as `torch.scatter_add`: with `dim` 1 of three,
@@ -83,7 +83,7 @@ pub fn scatter_add(xs: &Tensor, ids: &Tensor, src: &Tensor, dim: usize) -> Resul
     }
     let places = Places::new("scatter_add", ids, dim, num)?;
     if is_fused(xs) {
-        xs.apply_op2(src, ScatterAdd(places))
+        apply2(xs, src, ScatterAdd(places))
     } else {
         // Onto zeros, since Candle's gradient of what is added to is wrong.
         let ids = ids.contiguous()?.to_device(xs.device())?;
@@ -136,7 +136,9 @@ impl Select {
     fn forward<T: Element>(&self, xs: &[T], of: Split) -> Vec<T> {
         let (ids, n) = (&self.ids, self.ids.len());
         if of.inner == 1 {
-            return collect_rows(of.outer, n, |o, range| ids[range].iter().map(move |&id| xs[o * of.len + id as usize]));
+            return collect_rows(of.outer, n, |o, range| {
+                ids[range].iter().map(move |&id| xs[o * of.len + id as usize])
+            });
         }
         collect_rows(of.outer * n, of.inner, |row, range| {
             let slice = row / n * of.len + ids[row % n] as usize;
@@ -147,12 +149,18 @@ impl Select {
     fn backward<T: Element>(&self, grad: &[T], of: Split) -> Vec<T> {
         let (n, inner) = (self.ids.len(), of.inner);
         let mut out = vec![T::zero(); of.outer * of.block()];
-        scatter(&mut out, of, n * inner, |_| &self.ids, |rows, o, item, row| {
-            if self.skip != Some(self.ids[item]) {
-                let sums = &mut rows[row * inner..][..inner];
-                sums.iter_mut().zip(&grad[(o * n + item) * inner..]).for_each(|(sum, &g)| *sum += g);
-            }
-        });
+        scatter(
+            &mut out,
+            of,
+            n * inner,
+            |_| &self.ids,
+            |rows, o, item, row| {
+                if self.skip != Some(self.ids[item]) {
+                    let sums = &mut rows[row * inner..][..inner];
+                    sums.iter_mut().zip(&grad[(o * n + item) * inner..]).for_each(|(sum, &g)| *sum += g);
+                }
+            },
+        );
         out
     }
 }

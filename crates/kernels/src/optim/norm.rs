@@ -4,9 +4,7 @@ use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 use crate::Result;
-use crate::cpu::{
-    CHUNK, Element, by_float, is_fused, map, simd, sum_by, tensor as new_tensor, with_values,
-};
+use crate::cpu::{CHUNK, Element, by_float, is_fused, map, simd, sum_by, tensor as new_tensor, with_values};
 
 /// The Euclidean norm of all elements of `tensors`: √(sum of x²), added up in f64 and in a fixed order.
 ///

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::{Pool1dParams, Pool2dParams, Windows, as_image, dims4};
 use crate::Result;
 use crate::cpu::{
-    Element, by_float, is_fused, output, outputs_inside, simd, tensor, values, with_values, zeros_in_chunks,
+    Element, apply1, by_float, is_fused, output, outputs_inside, simd, tensor, values, with_values, zeros_in_chunks,
 };
 
 /// The largest element of each window, as PyTorch's `max_pool2d`.
@@ -27,7 +27,7 @@ use crate::cpu::{
 pub fn max_pool2d(xs: &Tensor, params: &Pool2dParams) -> Result<Tensor> {
     let windows = max_windows("max_pool2d", xs, params)?;
     if is_fused(xs) {
-        xs.contiguous()?.apply_op1(MaxPool { windows, sources: OnceLock::new() })
+        apply1(&xs.contiguous()?, MaxPool { windows, sources: OnceLock::new() })
     } else {
         max_pool2d_composed(xs, &windows)
     }

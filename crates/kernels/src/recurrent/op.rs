@@ -104,7 +104,7 @@ impl<T: Float, C: Cell> Function for Recurrence<T, C> {
         grads: &[Option<Tensor>],
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let Some(d_out) = &grads[0] else { candle_core::bail!("{}: no gradient of the output", C::NAME) };
+        let d_out = &grads[0].clone().map_or_else(|| out.zeros_like(), Ok)?;
         let mut d_states =
             grads[1..].chunks(1 + C::CELL).map(|grads| self.d_states(grads)).collect::<Result<Vec<_>>>()?;
         let tensors: Vec<_> = inputs.iter().chain([out, d_out]).collect();
