@@ -7,7 +7,6 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::Result;
-use crate::backward::hand_over;
 use crate::cpu::{
     CHUNK, Element, Gradients2, apply1, apply2, by_float, check_same_kind, checked_ids, collect_rows, is_fused, output,
     rows, simd, tensor, values, with_values,
@@ -186,7 +185,7 @@ impl CustomOp1 for Select {
                 tensor(self.backward(g, Split::new(xs.shape(), self.dim)), xs.shape())
             })
         })?;
-        hand_over(xs, Some(sums))
+        Ok(Some(sums))
     }
 }
 
@@ -252,7 +251,7 @@ impl CustomOp1 for Gather {
                 tensor(self.0.sums(g, Split::new(xs.shape(), self.0.dim)), xs.shape())
             })
         })?;
-        hand_over(xs, Some(sums))
+        Ok(Some(sums))
     }
 }
 
