@@ -13,7 +13,7 @@ use crate::Result;
 use crate::cpu::{Element, Gradients2, Gradients3, by_float, output, values};
 
 /// Which of the three tensors an operation computes from the other two.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
     /// From input and weight, plus a bias per output channel.
     Output,
