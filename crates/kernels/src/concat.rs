@@ -134,7 +134,8 @@ mod tests {
     /// Rows shorter and longer than a chunk, an empty part, strided parts: the bits are Candle's.
     #[test]
     fn equals_candle() {
-        for (dims, dim) in [([4, 5, 6], 1), ([2, 30, 3000], 1), ([2, 3, 5], 2), ([5, 300, 70], 0), ([40_000, 1, 2], 2)] {
+        for (dims, dim) in [([4, 5, 6], 1), ([2, 30, 3000], 1), ([2, 3, 5], 2), ([5, 300, 70], 0), ([40_000, 1, 2], 2)]
+        {
             let mut wide = dims;
             wide[dim] += 3;
             let mut empty = dims;
@@ -166,7 +167,10 @@ mod tests {
         let message = |tensors: &[Tensor], dim| concat(tensors, dim).unwrap_err().to_string();
         let (a, b) = (random((2, 3), 1).unwrap(), random((3, 3), 1).unwrap());
         assert!(message(&[], 0).contains("concat: expected at least one tensor, got none"));
-        assert!(message(&[a.clone(), b.clone()], 1).contains("expected tensor 1 like [2, 3] outside dimension 1, got [3, 3]"));
+        assert!(
+            message(&[a.clone(), b.clone()], 1)
+                .contains("expected tensor 1 like [2, 3] outside dimension 1, got [3, 3]")
+        );
         assert!(message(&[a.clone(), b], 2).contains("expected a dimension below 2, got 2 for [2, 3]"));
         let single = a.to_dtype(DType::F32).unwrap();
         assert!(message(&[a, single], 0).contains("concat: expected tensor 1 of dtype F64, got F32"));

@@ -136,7 +136,9 @@ impl Select {
     fn forward<T: Element>(&self, xs: &[T], of: Split) -> Vec<T> {
         let (ids, n) = (&self.ids, self.ids.len());
         if of.inner == 1 {
-            return collect_rows(of.outer, n, |o, range| ids[range].iter().map(move |&id| xs[o * of.len + id as usize]));
+            return collect_rows(of.outer, n, |o, range| {
+                ids[range].iter().map(move |&id| xs[o * of.len + id as usize])
+            });
         }
         collect_rows(of.outer * n, of.inner, |row, range| {
             let slice = row / n * of.len + ids[row % n] as usize;
@@ -147,12 +149,18 @@ impl Select {
     fn backward<T: Element>(&self, grad: &[T], of: Split) -> Vec<T> {
         let (n, inner) = (self.ids.len(), of.inner);
         let mut out = vec![T::zero(); of.outer * of.block()];
-        scatter(&mut out, of, n * inner, |_| &self.ids, |rows, o, item, row| {
-            if self.skip != Some(self.ids[item]) {
-                let sums = &mut rows[row * inner..][..inner];
-                sums.iter_mut().zip(&grad[(o * n + item) * inner..]).for_each(|(sum, &g)| *sum += g);
-            }
-        });
+        scatter(
+            &mut out,
+            of,
+            n * inner,
+            |_| &self.ids,
+            |rows, o, item, row| {
+                if self.skip != Some(self.ids[item]) {
+                    let sums = &mut rows[row * inner..][..inner];
+                    sums.iter_mut().zip(&grad[(o * n + item) * inner..]).for_each(|(sum, &g)| *sum += g);
+                }
+            },
+        );
         out
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Tensor, WithDType};
 use rayon::prelude::*;
 
 use super::Reduction;
@@ -280,7 +280,8 @@ mod tests {
                 };
                 check_gradients(std::slice::from_ref(&xs), fused).unwrap();
                 check_gradients(std::slice::from_ref(&xs), composed).unwrap();
-                let (fused, composed) = (run(std::slice::from_ref(&xs), fused), run(std::slice::from_ref(&xs), composed));
+                let (fused, composed) =
+                    (run(std::slice::from_ref(&xs), fused), run(std::slice::from_ref(&xs), composed));
                 fused.iter().zip(&composed).for_each(|(a, b)| assert_close(&flat(a), &flat(b), 1e-13));
                 let ignored = |losses: &[f64]| losses[1] == 0.0 && losses[4] == 0.0;
                 assert!(ignore.is_none() || reduction != Reduction::None || ignored(&flat(&fused[0])));
