@@ -23,6 +23,10 @@ from comparison import chart, document, measure, pipelines, scaling, table
 from comparison.programs import BENCHES, ROOT, Failed, Programs, cargo_build, note, virtual_environment
 
 
+# The load average from which a warning is due.
+BUSY = 0.5
+
+
 def at_least(least: int):
     """A reader of whole numbers, for argparse."""
 
@@ -95,6 +99,8 @@ def publish(arguments: argparse.Namespace, name: str, text: str) -> None:
 
 def compare(arguments: argparse.Namespace) -> bool:
     """Runs the parts that were asked for; false where the numbers of a workload disagree."""
+    if document.LOAD_AT_START > BUSY:
+        note("warning: the machine is busy, which slows some programs far more than others")
     programs = prepare(arguments)
     about = document.describe(programs.python, arguments.threads)
     raw: dict = {"about": about}

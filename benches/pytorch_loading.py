@@ -1,4 +1,4 @@
-"""One epoch through torchvision's data sets and PyTorch's DataLoader: flipped, cropped, normalised, shuffled, in batches.
+"""One epoch through torchvision's data sets and PyTorch's DataLoader: flipped, cropped, normalised, shuffled.
 
     python pytorch_loading.py --loading mnist|cifar --data DIR [--workers 2] [--batch 256]
 

@@ -2,8 +2,8 @@
 
     python pytorch_mnist.py --data DIR [--threads 2] [--seed 42]
 
-DIR is a root as torchvision's MNIST wants it, with the four files under MNIST/raw. The last line is `result {json}` with
-the accuracy on the test images and the seconds of training and testing.
+DIR is a root as torchvision's MNIST wants it, with the four files under MNIST/raw. The last line is `result {json}`
+with the accuracy on the test images and the seconds of training and testing.
 """
 
 import argparse

@@ -105,7 +105,13 @@ class Translator(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
         self.transformer = nn.Transformer(
-            width, nhead=8, num_encoder_layers=3, num_decoder_layers=3, dim_feedforward=512, dropout=0.0, batch_first=True
+            width,
+            nhead=8,
+            num_encoder_layers=3,
+            num_decoder_layers=3,
+            dim_feedforward=512,
+            dropout=0.0,
+            batch_first=True,
         )
         self.head = nn.Linear(width, vocabulary)
         self.mask = nn.Transformer.generate_square_subsequent_mask(length)

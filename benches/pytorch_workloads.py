@@ -7,8 +7,8 @@ milliseconds, and the largest memory that the process had resident.
 
     python pytorch_workloads.py --workload cnn --export cnn.safetensors
 
-writes the initial weights (`param.NAME`, with the names of the state_dict) and the batch (`batch.input`, ...) instead, and
-prints the loss and the norm of the gradient of each of three steps on them, for another program to agree with.
+writes the initial weights (`param.NAME`, with the names of the state_dict) and the batch (`batch.input`, ...) instead,
+and prints the loss and the norm of the gradient of each of three steps on them, for another program to agree with.
 """
 
 import argparse
@@ -189,9 +189,9 @@ WORKLOADS = {
 def export(build: Callable[[], Workload], path: str) -> dict:
     """Writes the weights and the batch, then takes the steps that another program is to repeat.
 
-    The same steps in double precision are the `exact` values: Adam's first updates are near plus or minus the rate for every
-    weight, whatever the size of its gradient, so rounding in a gradient near zero moves what follows. How far this program
-    is from the exact values says how near another one can be expected to come.
+    The same steps in double precision are the `exact` values. Adam's first updates are near plus or minus the rate for
+    every weight, whatever the size of its gradient, so rounding in a gradient near zero moves what follows. How far
+    this program is from the exact values says how near another one can be expected to come.
     """
     from safetensors.torch import save_file
 
@@ -250,7 +250,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=20, help="measured steps, 2 or more (20)")
     parser.add_argument("--batch", type=int, help="samples in a batch, in place of the workload's own number")
     parser.add_argument("--length", type=int, help="steps of a sequence (lstm, bigru, gpt-*)")
-    parser.add_argument("--export", metavar="FILE", help="write weights and batch, and print three steps' losses and norms")
+    parser.add_argument("--export", metavar="FILE", help="write weights and batch, and print what three steps give")
     arguments = parser.parse_args()
     if arguments.length and not arguments.workload.startswith(("lstm", "bigru", "gpt")):
         parser.error(f"--length: {arguments.workload} has no sequence whose length could change")

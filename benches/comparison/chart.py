@@ -51,7 +51,8 @@ def axis(end: float, bottom: float) -> list[str]:
     parts = []
     for step in range(int(end / 0.5) + 1):
         x = across(step * 0.5, end)
-        parts += [svg.line(x, TOP, x, bottom, "grid"), svg.text(x, bottom + 17, f"{step * 0.5:g}", "faint small", "middle")]
+        parts.append(svg.line(x, TOP, x, bottom, "grid"))
+        parts.append(svg.text(x, bottom + 17, f"{step * 0.5:g}", "faint small", "middle"))
     label = "time per step ÷ time of the faster of PyTorch eager and torch.compile"
     return [*parts, svg.text((LEFT + RIGHT) / 2, bottom + 38, label, "faint small", "middle")]
 

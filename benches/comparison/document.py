@@ -10,10 +10,13 @@ from pathlib import Path
 
 from .programs import BENCHES, Failed, note, run
 
+# Before anything is built, which would count as load too.
+LOAD_AT_START = os.getloadavg()[0]
+
 HEADING = """# Speed
 
-Written by `benches/compare.py`, which measures Glassbox next to PyTorch and Burn on one machine. The text between two marks is
-replaced at the next run of the part it belongs to.
+Written by `benches/compare.py`, which measures Glassbox next to PyTorch and Burn on one machine. The text between two
+marks is replaced at the next run of the part it belongs to.
 """
 
 
@@ -50,6 +53,7 @@ def describe(python: Path, threads: int) -> dict[str, str]:
         "cores": f"{os.cpu_count()} cores ({threads} threads used)",
         "flags": ", ".join(flag for flag in ("avx2", "avx512f", "neon") if flag in flags) or "no vector flags known",
         "memory": f"{memory()} of memory",
+        "load": f"load average {LOAD_AT_START:.1f} at the start",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "glassbox": "Glassbox " + first_line(["git", "describe", "--always", "--dirty"]),
         "rust": first_line(["rustc", "--version"]),

@@ -9,8 +9,8 @@ from .programs import Failed, Programs, last_object, run
 
 TOLERANCE = {"losses": 1e-4, "gradient_norms": 1e-3}
 
-# Where PyTorch's own single precision is further from the exact values than the tolerance allows, a program may be so many
-# times as far from PyTorch as PyTorch is from them.
+# Where PyTorch's own single precision is further from the exact values than the tolerance allows, a program may be so
+# many times as far from PyTorch as PyTorch is from them.
 ROUNDING_ALLOWANCE = 4.0
 
 

@@ -82,14 +82,15 @@ def mnist(programs: Programs, data: Path) -> dict[str, list[dict]]:
 def mnist_section(results: dict[str, list[dict]], about: dict[str, str]) -> str:
     rows = [[name, *mnist_cells(runs)] for name, runs in results.items()]
     ratios = paired(results["Glassbox"], results["PyTorch"], "seconds")
+    judged = verdict(ratios, lambda ratio: ratio <= MNIST_TARGET, f"≤ {MNIST_TARGET:.2f}")
     header = ["Program", "seconds, whole process (lowest–highest)", "accuracy on the test images"]
     return "\n\n".join([
         "## One epoch of MNIST",
         document.table(header, rows),
-        f"Ratio Glassbox / PyTorch: {verdict(ratios, lambda ratio: ratio <= MNIST_TARGET, f'≤ {MNIST_TARGET:.2f}')} The "
-        f"example `cnn_mnist` and `benches/pytorch_mnist.py`, which is the same network, optimizer, schedule and batch with "
-        f"torchvision's `MNIST` and a `DataLoader` of {WORKERS} workers. From the start of the process to its end, {ROUNDS} "
-        "rounds in turn; both read the same unpacked files.",
+        f"Ratio Glassbox / PyTorch: {judged} The example `cnn_mnist` and `benches/pytorch_mnist.py`, which is the same "
+        "network, optimizer, schedule and batch with torchvision's `MNIST` and a `DataLoader` of "
+        f"{WORKERS} workers. From the start of the process to its end, {ROUNDS} rounds in turn; both read the same "
+        "unpacked files.",
         document.description(about),
     ])
 
@@ -113,8 +114,8 @@ def loading(programs: Programs, mnist_data: Path, cifar_data: Path) -> dict[str,
             note(f"loading {data}")
 
             def ours() -> dict:
-                command = [programs.ours, "--loading", data, "--data", for_ours, "--threads", programs.threads, "--json"]
-                return last_object(run(command, programs.threads), "glassbox-bench --loading")
+                arguments = ["--loading", data, "--data", for_ours, "--threads", programs.threads, "--json"]
+                return last_object(run([programs.ours, *arguments], programs.threads), "glassbox-bench --loading")
 
             def theirs() -> dict:
                 arguments = ["--loading", data, "--data", for_theirs, "--batch", BATCH, "--workers", WORKERS]
@@ -129,13 +130,14 @@ def loading_section(results: dict[str, dict[str, list[dict]]], about: dict[str, 
     for data, by_program in results.items():
         cells = [rate(runs) for runs in by_program.values()]
         times = paired(by_program["Glassbox"], by_program["torchvision"], "samples_per_second")
-        rows.append([LOADED[data], *cells, verdict(times, lambda ratio: ratio >= LOADING_TARGET, f"≥ {LOADING_TARGET:g}")])
+        judged = verdict(times, lambda ratio: ratio >= LOADING_TARGET, f"≥ {LOADING_TARGET:g}")
+        rows.append([LOADED[data], *cells, judged])
     return "\n\n".join([
         "## Loading data",
         document.table(["Data", "Glassbox, samples a second", "torchvision, samples a second", "times as fast"], rows),
-        f"One epoch of the training part in shuffled batches of {BATCH}, flipped at random, cropped at random from a border of "
-        f"4, and normalised; the clock runs from the opening of the files to the last batch. torchvision's `DataLoader` has "
-        f"{WORKERS} workers. {ROUNDS} rounds in turn, medians.",
+        f"One epoch of the training part in shuffled batches of {BATCH}, flipped at random, cropped at random from a "
+        "border of 4, and normalised; the clock runs from the opening of the files to the last batch. torchvision's "
+        f"`DataLoader` has {WORKERS} workers. {ROUNDS} rounds in turn, medians.",
         document.description(about),
     ])
 

@@ -75,7 +75,7 @@ def virtual_environment() -> Path:
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     complete = folder / "complete"
     if not complete.exists():
-        note(f"making {folder} with PyTorch: a download of about 200 MB")
+        note(f"making {folder} with PyTorch: 200 MB, or several GB where only PyPI's build for CUDA can be reached")
         venv.create(folder, clear=True, with_pip=True)
         # Where the index of CPU builds cannot be reached, pip goes on with PyPI's.
         run([python, "-m", "pip", "install", "--quiet", "--retries", "2", "--extra-index-url", CPU_WHEELS,

@@ -31,12 +31,12 @@ def section(outcomes: list[Outcome], about: dict[str, str], rounds: int, steps: 
 
 def explanation(rounds: int, steps: int) -> str:
     return (
-        f"A step is forward, loss, backward and AdamW in single precision. Each of {rounds} rounds runs every program once, one "
-        f"after the other, as a process of its own, and takes the median of {steps} steps; the table has the medians of the "
-        "rounds. The ratio is Glassbox's time by that of the faster of PyTorch's two in the same round: below 1 is faster "
-        "than PyTorch. The share of the peak is that of the multiply-adds which this machine was measured to do. Memory is "
-        "the most that the process had resident, for PyTorch the lower of its two. Burn has the allocator and the AVX-512 "
-        "products that Glassbox has."
+        f"A step is forward, loss, backward and AdamW in single precision. Each of {rounds} rounds runs every program "
+        f"once, one after the other, as a process of its own, and takes the median of {steps} steps; the table has the "
+        "medians of the rounds. The ratio is Glassbox's time by that of the faster of PyTorch's two in the same round: "
+        "below 1 is faster than PyTorch. The share of the peak is that of the multiply-adds which this machine was "
+        "measured to do. Memory is the most that the process had resident, for PyTorch the lower of its two. Burn has "
+        "the allocator and the AVX-512 products that Glassbox has."
     )
 
 
@@ -94,9 +94,9 @@ def numerics(outcomes: list[Outcome]) -> str:
         problem = "" if agreement.agrees else f" **Disagrees:** {one_line(agreement.message)}"
         lines.append(f"- `{outcome.workload}`: {text}.{problem}")
     return (
-        "Largest relative differences from PyTorch over three steps from the same weights on the same batch. What is allowed is "
-        "1e-4 for losses and 1e-3 for gradient norms, or four times PyTorch's own distance from its result in double precision "
-        "where that is more:\n\n" + "\n".join(lines)
+        "Largest relative differences from PyTorch over three steps from the same weights on the same batch. What is "
+        "allowed is 1e-4 for losses and 1e-3 for gradient norms, or four times PyTorch's own distance from its result "
+        "in double precision where that is more:\n\n" + "\n".join(lines)
     )
 
 

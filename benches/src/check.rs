@@ -8,12 +8,17 @@ use glassbox::prelude::*;
 use glassbox_kernels::optim::global_norm;
 use serde_json::json;
 
-use crate::workloads::Workload;
+use crate::workloads::{Name, Size, Workload};
 
 const STEPS: usize = 3;
 
-/// Loads `file`, takes three steps, and prints the losses and gradient norms, each before its update.
-pub fn check(workload: &mut dyn Workload, file: &Path) -> anyhow::Result<()> {
+/// Loads `file` into the workload `name`, takes three steps, and prints the losses and gradient norms, each before its
+/// update.
+///
+/// Weights in f64 make it compute in f64. The first steps of AdamW go by the signs of the gradients, so that in f32 the
+/// rounding of a gradient near 0 becomes a step to the other side: two programs that are both right, or one on different
+/// numbers of threads, then agree on the first gradients and drift apart by a hundredth within three steps.
+pub fn check(name: Name, size: Size, file: &Path) -> anyhow::Result<()> {
     let place = file.display().to_string();
     let tensors = candle_core::safetensors::load(file, &Device::Cpu).with_context(|| place.clone())?;
     let (mut params, mut batch) = (BTreeMap::new(), BTreeMap::new());
@@ -26,7 +31,10 @@ pub fn check(workload: &mut dyn Workload, file: &Path) -> anyhow::Result<()> {
             bail!("{place}: expected names that begin with `param.` or `batch.`, got `{name}`");
         }
     }
-    load_params(workload, &place, params)?;
+    let in_f64 = params.values().any(|tensor| tensor.dtype() == DType::F64);
+    let dtype = if in_f64 { DType::F64 } else { size.dtype };
+    let mut workload = name.build(Size { dtype, ..size })?;
+    load_params(&*workload, &place, params)?;
     workload.take_batch(&mut batch).with_context(|| place.clone())?;
     if !batch.is_empty() {
         bail!("{place}: not a part of the batch: {}", batch.into_keys().collect::<Vec<_>>().join(", "));

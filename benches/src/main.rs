@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{ArgGroup, Parser};
+use glassbox::prelude::DType;
 
 use loading::Loading;
 use workloads::{Name, Size};
@@ -40,8 +41,8 @@ struct Args {
     /// Ends with a line that holds the result as a JSON object
     #[arg(long)]
     json: bool,
-    /// Instead of measuring, takes three steps from the weights `param.*` on the batch `batch.*` of a safetensors file, and
-    /// ends with their losses and gradient norms as a JSON object
+    /// Instead of measuring, takes three steps from the weights `param.*` on the batch `batch.*` of a safetensors file, in
+    /// f64 where the weights are, and ends with their losses and gradient norms as a JSON object
     #[arg(long, value_name = "FILE", requires = "workload")]
     check: Option<PathBuf>,
     /// The data set of which to load an epoch
@@ -59,15 +60,13 @@ fn main() -> anyhow::Result<()> {
         None => std::thread::available_parallelism().context("the number of cores is unknown: give --threads")?.get(),
     };
     threads::compute_with(threads)?;
-    let size = Size { batch: args.batch.map(|n| n as usize), length: args.length.map(|n| n as usize) };
+    let size =
+        Size { batch: args.batch.map(|n| n as usize), length: args.length.map(|n| n as usize), dtype: DType::F32 };
     let result = match (args.workload, args.loading, &args.data) {
-        (Some(name), _, _) => {
-            let mut workload = name.build(size)?;
-            match &args.check {
-                Some(file) => return check::check(&mut *workload, file),
-                None => measure::measure(name, &mut *workload, args.steps as usize, threads)?,
-            }
-        }
+        (Some(name), _, _) => match &args.check {
+            Some(file) => return check::check(name, size, file),
+            None => measure::measure(name, &mut *name.build(size)?, args.steps as usize, threads)?,
+        },
         (None, Some(loading), Some(data)) => loading.measure(data, threads)?,
         // Clap refuses such a command line.
         _ => anyhow::bail!("--workload or --loading with --data is needed"),

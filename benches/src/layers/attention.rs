@@ -2,8 +2,13 @@
 
 use glassbox::prelude::*;
 use glassbox::{Init, Param};
+use glassbox_kernels::attention::{AttentionParams, attention_packed, attention_packed_kv};
+use glassbox_kernels::linear::linear;
 
-use super::kernels::{attention_packed, attention_packed_kv, linear};
+/// Tokens look at themselves and those before them, or at all.
+fn looking(causal: bool) -> AttentionParams {
+    AttentionParams { causal, ..Default::default() }
+}
 
 /// Each token looks at itself and those before it.
 ///
@@ -30,7 +35,7 @@ impl CausalSelfAttention {
 
 impl Layer for CausalSelfAttention {
     fn forward(&self, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
-        let mixed = attention_packed(&self.qkv.forward(xs, pass)?, self.num_heads, true)?;
+        let mixed = attention_packed(&self.qkv.forward(xs, pass)?, self.num_heads, None, &looking(true))?;
         self.proj.forward(&mixed, pass)
     }
 }
@@ -68,8 +73,8 @@ impl MultiheadAttention {
 
     /// Each token of `xs` looks at all of them, or at itself and those before it where `causal`.
     pub fn within(&self, xs: &Tensor, causal: bool, pass: &Pass) -> Result<Tensor> {
-        let qkv = linear(xs, &self.in_proj_weight.get(pass), &self.in_proj_bias.get(pass))?;
-        self.out_proj.forward(&attention_packed(&qkv, self.num_heads, causal)?, pass)
+        let qkv = linear(xs, &self.in_proj_weight.get(pass), Some(&self.in_proj_bias.get(pass)), None)?;
+        self.out_proj.forward(&attention_packed(&qkv, self.num_heads, None, &looking(causal))?, pass)
     }
 
     /// Each token of `xs` looks at all of `memory`.
@@ -77,9 +82,9 @@ impl MultiheadAttention {
         let (weight, bias) = (self.in_proj_weight.get(pass), self.in_proj_bias.get(pass));
         let project = |xs, first: usize, parts: usize| {
             let (start, len) = (first * self.features, parts * self.features);
-            linear(xs, &weight.narrow(0, start, len)?, &bias.narrow(0, start, len)?)
+            linear(xs, &weight.narrow(0, start, len)?, Some(&bias.narrow(0, start, len)?), None)
         };
         let (q, kv) = (project(xs, 0, 1)?, project(memory, 1, 2)?);
-        self.out_proj.forward(&attention_packed_kv(&q, &kv, self.num_heads, false)?, pass)
+        self.out_proj.forward(&attention_packed_kv(&q, &kv, self.num_heads, None, &looking(false))?, pass)
     }
 }

@@ -10,7 +10,7 @@ use super::{Size, ids, normal};
 pub fn workload(size: Size) -> Result<Supervised> {
     let samples = size.batch.unwrap_or(64);
     let batch = Batch { input: normal("input", (samples, 1, 28, 28))?, target: ids("target", 10, samples)? };
-    Supervised::new(network, CrossEntropy::default(), batch)
+    Supervised::new(network, CrossEntropy::default(), batch, size.dtype)
 }
 
 fn network(vb: VarBuilder) -> Result<Sequential> {

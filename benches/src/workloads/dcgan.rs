@@ -25,7 +25,8 @@ pub struct Dcgan {
 impl Dcgan {
     /// Both networks, and images to learn from.
     pub fn new(size: Size) -> Result<Self> {
-        let (of_generator, of_critic) = (ParamStore::new(SEED, &Device::Cpu), ParamStore::new(SEED, &Device::Cpu));
+        let store = || ParamStore::with_dtype(SEED, size.dtype, &Device::Cpu);
+        let (of_generator, of_critic) = (store(), store());
         Ok(Self {
             generator: generator(of_generator.root().pp("generator"))?,
             critic: critic(of_critic.root().pp("critic"))?,
@@ -46,8 +47,8 @@ impl Dcgan {
 
     /// The critic learns to tell real images from generated ones.
     fn critic_step(&mut self, fake: &Tensor, pass: &Pass) -> Result<Update> {
-        let on_real = verdict(&self.critic.forward(&self.real, pass)?, 1.0)?;
-        let on_fake = verdict(&self.critic.forward(&fake.detach(), pass)?, 0.0)?;
+        let on_real = verdict(&self.critic.forward(&self.real, pass)?, true)?;
+        let on_fake = verdict(&self.critic.forward(&fake.detach(), pass)?, false)?;
         Update::of(&(on_real + on_fake)?, &mut self.for_critic)
     }
 
@@ -55,15 +56,15 @@ impl Dcgan {
     /// need no gradient.
     fn generator_step(&mut self, fake: &Tensor, pass: &Pass) -> Result<Update> {
         self.for_critic.params().freeze("*");
-        let loss = verdict(&self.critic.forward(fake, pass)?, 1.0)?;
+        let loss = verdict(&self.critic.forward(fake, pass)?, true)?;
         self.for_critic.params().unfreeze("*");
         Update::of(&loss, &mut self.for_generator)
     }
 }
 
-/// The loss of the critic's `logits` where the images are real (1) or generated (0).
-fn verdict(logits: &Tensor, is_real: f32) -> Result<Tensor> {
-    let targets = Tensor::full(is_real, logits.dims(), logits.device())?;
+/// The loss of the critic's `logits` where the images are to be told real, or generated.
+fn verdict(logits: &Tensor, real: bool) -> Result<Tensor> {
+    let targets = if real { logits.ones_like()? } else { logits.zeros_like()? };
     BceWithLogits::default().forward(logits, &targets)
 }
 

@@ -4,30 +4,30 @@ use glassbox::prelude::*;
 use glassbox::{Embedding, LayerNorm, Residual};
 
 use super::supervised::Supervised;
-use super::{Size, ids};
+use super::{CHARACTERS, Size, ids};
 use crate::layers::CausalSelfAttention;
-
-const CHARACTERS: usize = 65;
 
 /// nanoGPT's settings for a CPU, without dropout.
 pub fn small(size: Size) -> Result<Supervised> {
-    workload(size.sequences(12, 64), 4, 4, 128)
+    workload(size, (12, 64), 4, 4, 128)
 }
 
 /// nanoGPT's settings for Shakespeare by characters, without dropout and with a smaller batch.
 pub fn baby(size: Size) -> Result<Supervised> {
-    workload(size.sequences(4, 256), 6, 6, 384)
+    workload(size, (4, 256), 6, 6, 384)
 }
 
 /// Multiply-adds a token: 12 · num_layers · d² + 65 · d; and 2 · d · num_layers for each pair of a token and one that it
 /// looks at, itself and those before.
-fn workload((batch, length): (usize, usize), num_layers: usize, num_heads: usize, d: usize) -> Result<Supervised> {
+fn workload(size: Size, own: (usize, usize), num_layers: usize, num_heads: usize, d: usize) -> Result<Supervised> {
+    let (batch, length) = size.sequences(own.0, own.1);
     let pairs = batch * length * (length + 1) / 2;
     let data = Batch {
         input: ids("input", CHARACTERS, (batch, length))?,
         target: ids("target", CHARACTERS, (batch, length))?,
     };
-    let gpt = Supervised::new(|vb| Gpt::new(num_layers, num_heads, d, length, vb), CrossEntropy::default(), data)?;
+    let network = |vb| Gpt::new(num_layers, num_heads, d, length, vb);
+    let gpt = Supervised::new(network, CrossEntropy::default(), data, size.dtype)?;
     Ok(gpt.of_sequences().with_attention((2 * d * num_layers * pairs) as u64))
 }
 

@@ -4,11 +4,11 @@
 //! computes is counted as the multiply-adds of its products with weights and of attention: times 2 for operations, and times
 //! 3 for the forward and the two backward products.
 
-//bigru
+mod bigru;
 mod cnn;
 mod dcgan;
 mod gpt;
-//lstm
+mod lstm;
 mod resnet18;
 mod seq2seq;
 mod supervised;
@@ -88,13 +88,18 @@ pub enum Name {
     Seq2seq,
 }
 
-/// What the command line may change; none is the workload's own.
-#[derive(Clone, Copy, Default)]
+/// Classes of the workloads that read text by its characters.
+const CHARACTERS: usize = 65;
+
+/// What can be changed of a workload; none is the workload's own.
+#[derive(Clone, Copy)]
 pub struct Size {
     /// Samples in a batch.
     pub batch: Option<usize>,
     /// Steps of a sequence.
     pub length: Option<usize>,
+    /// The parameters' type.
+    pub dtype: DType,
 }
 
 impl Size {
@@ -112,13 +117,13 @@ impl Name {
         }
         Ok(match self {
             Self::Cnn => Box::new(cnn::workload(size)?),
-            Self::Lstm => bail!("to come"),
+            Self::Lstm => Box::new(lstm::workload(size)?),
             Self::GptSmall => Box::new(gpt::small(size)?),
             Self::GptBaby => Box::new(gpt::baby(size)?),
             Self::Dcgan => Box::new(dcgan::Dcgan::new(size)?),
             Self::Resnet18 => Box::new(resnet18::workload(size)?),
             Self::Unet => Box::new(unet::workload(size)?),
-            Self::Bigru => bail!("to come"),
+            Self::Bigru => Box::new(bigru::workload(size)?),
             Self::Seq2seq => Box::new(seq2seq::Seq2Seq::new(size)?),
         })
     }
@@ -138,6 +143,12 @@ fn take(batch: &mut BTreeMap<String, Tensor>, name: &str) -> anyhow::Result<Tens
 /// Standard normal values, the same each time; `name` tells tensors apart.
 fn normal(name: &str, shape: impl Into<candle_core::Shape>) -> Result<Tensor> {
     SEED.child(name).rng().normal_tensor(shape, 0.0, 1.0, DType::F32, &Device::Cpu)
+}
+
+/// Sequences of 128 features, with a class for every step.
+fn sequences(size: Size) -> Result<Batch> {
+    let (batch, length) = size.sequences(32, 64);
+    Ok(Batch { input: normal("input", (batch, length, 128))?, target: ids("target", CHARACTERS, (batch, length))? })
 }
 
 /// Classes or ids from 0 to `bound` − 1, the same each time; `name` tells tensors apart.

@@ -28,7 +28,7 @@ impl Seq2Seq {
     /// The model, and pairs to learn from.
     pub fn new(size: Size) -> Result<Self> {
         let shape = size.sequences(64, 24);
-        let params = ParamStore::new(SEED, &Device::Cpu);
+        let params = ParamStore::with_dtype(SEED, size.dtype, &Device::Cpu);
         Ok(Self {
             model: Translator::new(params.root())?,
             optimizer: AdamW::new(&params, 1e-3)?,

@@ -23,8 +23,9 @@ impl Supervised {
         build: impl FnOnce(VarBuilder) -> Result<M>,
         loss: impl Loss + 'static,
         batch: Batch,
+        dtype: DType,
     ) -> Result<Self> {
-        let params = ParamStore::new(SEED, &Device::Cpu);
+        let params = ParamStore::with_dtype(SEED, dtype, &Device::Cpu);
         let model = Box::new(build(params.root())?);
         let optimizer = AdamW::new(&params, 1e-3)?;
         Ok(Self { model, loss: Box::new(loss), optimizer, batch, sequences: false, attention: 0 })

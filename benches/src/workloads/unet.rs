@@ -12,7 +12,7 @@ const CHANNELS: [usize; 4] = [16, 32, 64, 128];
 pub fn workload(size: Size) -> Result<Supervised> {
     let shape = (size.batch.unwrap_or(4), 1, 128, 128);
     let batch = Batch { input: normal("input", shape)?, target: ids("target", 2, shape)?.to_dtype(DType::F32)? };
-    Supervised::new(UNet::new, BceWithLogits::default(), batch)
+    Supervised::new(UNet::new, BceWithLogits::default(), batch, size.dtype)
 }
 
 /// Down to the middle and back up, each level joined with what it was on the way down.

@@ -8,7 +8,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 
 use super::channel_sum::channel_sum;
 use super::geometry::Geometry;
-use super::{dense, depthwise};
+use super::{dense, depthwise, winograd};
 use crate::Result;
 use crate::backward::hand_over;
 use crate::cpu::{Element, Gradients2, Gradients3, by_float, output, values};
@@ -48,6 +48,13 @@ impl Convolution {
 
     fn values<T: Element>(&self, lhs: &[T], rhs: &[T], bias: Option<&[T]>) -> Vec<T> {
         let g = &self.geometry;
+        if winograd::serves(g, self.direction) {
+            return match self.direction {
+                Direction::Output => winograd::output(g, lhs, rhs, bias),
+                Direction::Input => winograd::input_gradient(g, lhs, rhs, bias),
+                Direction::Weight => winograd::weight_gradient(g, lhs, rhs),
+            };
+        }
         match (self.direction, g.is_depthwise()) {
             (Direction::Output, false) => dense::output(g, lhs, rhs, bias),
             (Direction::Output, true) => depthwise::output(g, lhs, rhs, bias),

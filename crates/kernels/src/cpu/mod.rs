@@ -17,7 +17,7 @@ pub(crate) use chunks::{
 };
 pub(crate) use collect::{collect, collect_rows};
 pub(crate) use element::{Element, by_float};
-pub(crate) use function::{Function, record};
+pub(crate) use function::{Function, record, reshape};
 pub(crate) use ids::{checked_ids, map_ids};
 pub(crate) use math::Float;
 pub(crate) use product::{Matrix, par_product, product, product_of};
