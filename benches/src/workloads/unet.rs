@@ -64,7 +64,7 @@ impl Layer for UNet {
         }
         xs = self.middle.forward(&xs, pass)?;
         for ((up, merge), level) in self.up.iter().zip(&self.merge).zip(kept.iter().rev()) {
-            xs = merge.forward(&Tensor::cat(&[&up.forward(&xs, pass)?, level], 1)?, pass)?;
+            xs = merge.forward(&concat(&[&up.forward(&xs, pass)?, level], 1)?, pass)?;
         }
         self.out.forward(&xs, pass)
     }

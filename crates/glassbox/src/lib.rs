@@ -23,7 +23,7 @@ pub mod prelude {
     pub use glassbox_core::{
         Activation, Batch, Callback, Dataset, Dropout, Error, Layer, Linear, Loss, Metric, Mlp, MlpConfig, ParamStore,
         Pass, Result, Rng, RunDir, Sample, Seed, Sequential, SupervisedStep, TensorExt, TrainStep, Trainer, VarBuilder,
-        device, summary,
+        concat, device, summary,
     };
 
     #[cfg(feature = "cnn")]

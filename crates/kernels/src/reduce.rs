@@ -152,8 +152,11 @@ impl Sum {
         let of_row = |o: usize, out: &mut [T]| {
             out.chunks_mut(block).enumerate().for_each(|(i, out)| of_block(o, i * block, out));
         };
+        let rows_each = RANGE / (len * inner).max(1);
         if xs.len() <= 2 * CHUNK {
             out.chunks_mut(inner).enumerate().for_each(|(o, out)| of_row(o, out));
+        } else if rows_each > 0 {
+            out.par_chunks_mut(inner).with_min_len(rows_each).enumerate().for_each(|(o, out)| of_row(o, out));
         } else {
             out.par_chunks_mut(inner).enumerate().for_each(|(o, out)| {
                 out.par_chunks_mut(block).enumerate().for_each(|(i, out)| of_block(o, i * block, out));
@@ -245,7 +248,9 @@ mod tests {
     /// Sizes on both sides of every threshold, values and gradients against Candle's.
     #[test]
     fn equal_candle() {
-        for dims in [[2, 3, 4], [300, 70, 9], [3, 40_000, 2], [1, 1, 200_000], [150_000, 1, 1], [90, 3, 1200]] {
+        for dims in
+            [[2, 3, 4], [300, 70, 9], [3, 40_000, 2], [1, 1, 200_000], [150_000, 1, 1], [90, 3, 1200], [2000, 5, 7]]
+        {
             let xs = random(&dims, 1).unwrap();
             let single = xs.to_dtype(DType::F32).unwrap();
             let compare = |fused: &dyn Fn(&Tensor) -> Result<Tensor>, candle: &dyn Fn(&Tensor) -> Result<Tensor>| {
