@@ -2,6 +2,7 @@
 
 use glassbox::prelude::*;
 use glassbox::{Embedding, LayerNorm, Residual};
+use glassbox_kernels::graph::add;
 
 use super::supervised::Supervised;
 use super::{CHARACTERS, Size, ids};
@@ -59,7 +60,7 @@ impl Layer for Gpt {
     fn forward(&self, ids: &Tensor, pass: &Pass) -> Result<Tensor> {
         let positions = Tensor::arange(0, ids.dim(1)? as u32, ids.device())?;
         let positions = self.positions.forward(&positions, pass)?;
-        let xs = self.tokens.forward(ids, pass)?.broadcast_add(&positions)?;
+        let xs = add(&self.tokens.forward(ids, pass)?, &positions)?;
         self.head.forward(&self.norm.forward(&self.blocks.forward(&xs, pass)?, pass)?, pass)
     }
 }

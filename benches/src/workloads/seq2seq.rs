@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use glassbox::prelude::*;
 use glassbox::{Embedding, LayerNorm};
+use glassbox_kernels::graph::add;
 
 use super::{SEED, Size, Update, Workload, ids, take};
 use crate::layers::MultiheadAttention;
@@ -132,8 +133,8 @@ impl EncoderLayer {
     }
 
     fn forward(&self, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
-        let xs = self.norm1.forward(&(xs + self.self_attn.within(xs, false, pass)?)?, pass)?;
-        self.norm2.forward(&(&xs + self.feed_forward.forward(&xs, pass)?)?, pass)
+        let xs = self.norm1.forward(&add(xs, &self.self_attn.within(xs, false, pass)?)?, pass)?;
+        self.norm2.forward(&add(&xs, &self.feed_forward.forward(&xs, pass)?)?, pass)
     }
 }
 
@@ -160,9 +161,9 @@ impl DecoderLayer {
     }
 
     fn forward(&self, xs: &Tensor, memory: &Tensor, pass: &Pass) -> Result<Tensor> {
-        let xs = self.norm1.forward(&(xs + self.self_attn.within(xs, true, pass)?)?, pass)?;
-        let xs = self.norm2.forward(&(&xs + self.multihead_attn.between(&xs, memory, pass)?)?, pass)?;
-        self.norm3.forward(&(&xs + self.feed_forward.forward(&xs, pass)?)?, pass)
+        let xs = self.norm1.forward(&add(xs, &self.self_attn.within(xs, true, pass)?)?, pass)?;
+        let xs = self.norm2.forward(&add(&xs, &self.multihead_attn.between(&xs, memory, pass)?)?, pass)?;
+        self.norm3.forward(&add(&xs, &self.feed_forward.forward(&xs, pass)?)?, pass)
     }
 }
 

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::columns::{Part, add_columns_to_images, gather_outputs, images_to_columns, scatter_outputs};
 use super::geometry::Geometry;
-use crate::cpu::{Element, Matrix, product, simd, zeros_in_chunks};
+use crate::cpu::{Element, Matrix, product, zeros_in_chunks};
 
 /// Elements of all partial weight gradients together, at most, where a partial one is not already larger.
 const PARTIAL_ELEMENTS: usize = 1 << 22;
@@ -136,7 +136,7 @@ fn input_part<T: Element>(g: &Geometry, part: &Part, ys: &[T], weight: &[T], xs:
         }
         T::with_scratch(depth * columns, |scratch| {
             product(size, scratch, columns, false, weight, matrix);
-            simd(|| add_columns_to_images(g, part, scratch, xs));
+            add_columns_to_images(g, part, scratch, xs);
         });
     });
 }

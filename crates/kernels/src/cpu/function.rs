@@ -107,11 +107,22 @@ fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     by_float!("backward", a.dtype(), T => tensor(add_values::<T>(a, b)?, a.shape()))
 }
 
-/// The values of a sum, in parallel.
+/// The values of a sum, in parallel, where `b` is repeated until it is as long as `a`.
 pub(crate) fn add_values<T: Element>(a: &Tensor, b: &Tensor) -> Result<Vec<T>> {
     with_values::<T, _, 2>([a, b], |[x, y]| {
-        Ok(copy_in_chunks(x, CHUNK, |i, x| {
-            simd(|| x.iter_mut().zip(&y[i * CHUNK..]).for_each(|(x, &y)| *x += y));
+        let len = y.len().max(1);
+        // A chunk lies within one repetition, or holds some of them.
+        let chunk = if len > CHUNK { len.div_ceil(len.div_ceil(CHUNK)) } else { CHUNK / len * len };
+        Ok(copy_in_chunks(x, chunk, |i, x| {
+            simd(|| {
+                let mut at = i * chunk % len;
+                let mut rest = x;
+                while !rest.is_empty() {
+                    let (now, later) = rest.split_at_mut(rest.len().min(len - at));
+                    now.iter_mut().zip(&y[at..]).for_each(|(x, &y)| *x += y);
+                    (rest, at) = (later, 0);
+                }
+            });
         }))
     })
 }

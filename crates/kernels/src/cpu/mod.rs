@@ -15,7 +15,7 @@ mod windows;
 
 pub(crate) use adapter::{apply1, apply2, apply3};
 pub(crate) use chunks::{
-    CHUNK, chunks, copy_in_chunks, copy_rows, map, map3, rows, rows_per_chunk, zero_rows, zeros_in_chunks,
+    CHUNK, chunks, copy_in_chunks, copy_rows, map3, rows, rows_per_chunk, zero_rows, zeros_in_chunks,
 };
 pub(crate) use collect::{collect, collect_rows};
 pub(crate) use element::{Element, by_float};

@@ -1,7 +1,7 @@
 //! Binary cross-entropy on logits.
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use super::Reduction;
 use crate::Result;

@@ -1,6 +1,6 @@
 //! Gradients before the step: the norm of all together, scaled and limited ones.
 
-use candle_core::{DType, Tensor, WithDType};
+use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 use crate::Result;
