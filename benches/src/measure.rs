@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use glassbox::on_pool;
 use serde_json::{Value, json};
 
 use crate::memory::peak_rss;
@@ -14,13 +15,13 @@ const WARM_UP: usize = 3;
 pub fn measure(name: Name, workload: &mut dyn Workload, steps: usize, threads: usize) -> anyhow::Result<Value> {
     let peak = peak_flops(threads);
     for _ in 0..WARM_UP {
-        workload.step()?;
+        on_pool(|| workload.step())?;
     }
     let mut milliseconds = Vec::with_capacity(steps);
     for _ in 0..steps {
         let start = Instant::now();
         // Dropped within the measurement: freeing a step's results is a part of it.
-        drop(workload.step()?);
+        on_pool(|| workload.step().map(drop))?;
         milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
     }
     milliseconds.sort_by(f64::total_cmp);

@@ -26,7 +26,7 @@ use glassbox::prelude::*;
 const SEED: Seed = Seed(0);
 
 /// What is trained, and how.
-pub trait Workload {
+pub trait Workload: Send {
     /// One step of training.
     fn step(&mut self) -> Result<Vec<Update>>;
 

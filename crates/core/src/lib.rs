@@ -22,6 +22,7 @@ mod state;
 mod summary;
 mod tensor_ext;
 mod tensors;
+mod threads;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod train;
@@ -45,6 +46,7 @@ pub use state::State;
 pub use summary::{Summary, SummaryRow, summary, summary_of};
 pub use tensor_ext::{TensorExt, concat};
 pub use tensors::write_atomic;
+pub use threads::on_pool;
 pub use train::{Callback, Progress, RunDir, SupervisedStep, TrainStep, Trainer};
 
 pub use candle_core;

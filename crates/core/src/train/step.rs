@@ -24,7 +24,7 @@ pub struct Progress {
 
 /// A procedure of training: what the [`Trainer`](super::Trainer) runs. [`SupervisedStep`](super::SupervisedStep) is the
 /// common one.
-pub trait TrainStep {
+pub trait TrainStep: Send {
     /// What one step is given.
     type Batch: Send + 'static;
 
