@@ -2,6 +2,7 @@
 
 use glassbox::prelude::*;
 use glassbox::{Embedding, LayerNorm, Residual};
+use glassbox_kernels::graph::add;
 
 use super::supervised::Supervised;
 use super::{CHARACTERS, Size, ids};
@@ -57,9 +58,8 @@ impl Gpt {
 
 impl Layer for Gpt {
     fn forward(&self, ids: &Tensor, pass: &Pass) -> Result<Tensor> {
-        let positions = Tensor::arange(0, ids.dim(1)? as u32, ids.device())?;
-        let positions = self.positions.forward(&positions, pass)?;
-        let xs = self.tokens.forward(ids, pass)?.broadcast_add(&positions)?;
+        let positions = Tensor::arange(0, ids.dim(1)? as u32, ids.device())?.broadcast_as(ids.dims())?;
+        let xs = add(&self.tokens.forward(ids, pass)?, &self.positions.forward(&positions, pass)?)?;
         self.head.forward(&self.norm.forward(&self.blocks.forward(&xs, pass)?, pass)?, pass)
     }
 }
