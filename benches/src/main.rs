@@ -11,6 +11,7 @@ mod threads;
 mod workloads;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{ArgGroup, Parser};
@@ -53,8 +54,17 @@ struct Args {
     data: Option<PathBuf>,
 }
 
-fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
     let threads = match args.threads {
         Some(threads) => threads as usize,
         None => std::thread::available_parallelism().context("the number of cores is unknown: give --threads")?.get(),

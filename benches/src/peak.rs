@@ -11,7 +11,7 @@ use pulp::{Arch, Simd, WithSimd};
 const SUMS: usize = 12;
 /// A trial is long enough for the clock, and short enough to fall between two interruptions.
 const TRIAL: Duration = Duration::from_millis(4);
-const TRIALS: usize = 8;
+const TRIALS: usize = 24;
 
 /// The floating-point operations (f32, a multiply-add being two) of `threads` threads in a second: the best of several
 /// trials of a loop of independent multiply-adds, in the widest instructions of this machine.

@@ -2,11 +2,16 @@
 
 use glassbox::prelude::candle_core::{Result, Tensor};
 use glassbox_kernels::activation::{Activation, activation};
+use glassbox_kernels::attention::{AttentionParams, attention_packed};
+use glassbox_kernels::concat::concat;
 use glassbox_kernels::conv::{Conv2dParams, ConvTranspose2dParams, conv_transpose2d, conv2d, symmetric_padding};
 use glassbox_kernels::embedding::embedding;
+use glassbox_kernels::graph::add;
+use glassbox_kernels::linear::linear;
 use glassbox_kernels::loss::{Reduction, bce_with_logits, cross_entropy};
 use glassbox_kernels::norm::{batch_norm_train, group_norm, layer_norm, rms_norm};
 use glassbox_kernels::pool::{Pool2dParams, avg_pool2d, global_avg_pool2d, max_pool2d};
+use glassbox_kernels::recurrent::{RecurrentParams, RecurrentWeights, bidirectional_gru, gru, lstm};
 use glassbox_kernels::softmax::{log_softmax, softmax};
 
 use crate::kernel::Case;
@@ -68,6 +73,59 @@ pub const CASES: &[Case] = &[
             )
         },
         multiply_adds: 64 * 64 * 8 * 8 * 32 * 16,
+    },
+    Case {
+        name: "linear 1024x384 to 1536, gelu",
+        inputs: &[Float(&[1024, 384]), Float(&[1536, 384]), Float(&[1536])],
+        run: |xs| linear(&xs[0], &xs[1], Some(&xs[2]), Some(Activation::GeluTanh)),
+        multiply_adds: 1024 * 384 * 1536,
+    },
+    Case {
+        name: "linear 64x3136 to 128, relu",
+        inputs: &[Float(&[64, 3136]), Float(&[128, 3136]), Float(&[128])],
+        run: |xs| linear(&xs[0], &xs[1], Some(&xs[2]), Some(Activation::Relu)),
+        multiply_adds: 64 * 3136 * 128,
+    },
+    // Of a backward's five products one computes the scores again: counted are the other four.
+    Case {
+        name: "attention causal, 4 of 256, 6 heads of 64",
+        inputs: &[Float(&[4, 256, 3 * 384])],
+        run: |xs| attention_packed(&xs[0], 6, None, &AttentionParams { causal: true, ..Default::default() }),
+        multiply_adds: 2 * 4 * 384 * (256 * 257 / 2),
+    },
+    Case {
+        name: "attention, 1 of 2048, 8 heads of 64",
+        inputs: &[Float(&[1, 2048, 3 * 512])],
+        run: |xs| attention_packed(&xs[0], 8, None, &AttentionParams::default()),
+        multiply_adds: 2 * 512 * 2048 * 2048,
+    },
+    Case {
+        name: "lstm 128 to 256, 32 of 64",
+        inputs: &[Float(&[32, 64, 128]), Float(&[1024, 128]), Float(&[1024, 256]), Float(&[1024]), Float(&[1024])],
+        run: |xs| Ok(lstm(&xs[0], &weights(&xs[1..]), None, &RecurrentParams::default())?.sequence),
+        multiply_adds: 32 * 64 * 1024 * (128 + 256),
+    },
+    Case {
+        name: "gru 128 to 256, 32 of 64",
+        inputs: &[Float(&[32, 64, 128]), Float(&[768, 128]), Float(&[768, 256]), Float(&[768]), Float(&[768])],
+        run: |xs| Ok(gru(&xs[0], &weights(&xs[1..]), None, &RecurrentParams::default())?.sequence),
+        multiply_adds: 32 * 64 * 768 * (128 + 256),
+    },
+    Case {
+        name: "gru both ways 512 to 256, 32 of 64",
+        inputs: &[
+            Float(&[32, 64, 512]),
+            Float(&[768, 512]),
+            Float(&[768, 256]),
+            Float(&[768]),
+            Float(&[768]),
+            Float(&[768, 512]),
+            Float(&[768, 256]),
+            Float(&[768]),
+            Float(&[768]),
+        ],
+        run: |xs| Ok(bidirectional_gru(&xs[0], [&weights(&xs[1..]), &weights(&xs[5..])], None, None)?.sequence),
+        multiply_adds: 2 * 32 * 64 * 768 * (512 + 256),
     },
     Case {
         name: "max_pool2d 2, 64x32 of 28x28",
@@ -172,7 +230,23 @@ pub const CASES: &[Case] = &[
         run: |xs| embedding(&xs[0], &xs[1], None),
         multiply_adds: 0,
     },
+    Case {
+        name: "add 1024x384",
+        inputs: &[Float(&[1024, 384]), Float(&[1024, 384])],
+        run: |xs| add(&xs[0], &xs[1]),
+        multiply_adds: 0,
+    },
+    Case {
+        name: "concat 4x16 with 4x16 of 128x128",
+        inputs: &[Float(&[4, 16, 128, 128]), Float(&[4, 16, 128, 128])],
+        run: |xs| concat(&[&xs[0], &xs[1]], 1),
+        multiply_adds: 0,
+    },
 ];
+
+fn weights(xs: &[Tensor]) -> RecurrentWeights<'_> {
+    RecurrentWeights { weight_ih: &xs[0], weight_hh: &xs[1], bias: Some((&xs[2], &xs[3])) }
+}
 
 /// The convolution of the first input with the second, plus the third, if there is one.
 fn conv(xs: &[Tensor], stride: usize, padding: usize, groups: usize) -> Result<Tensor> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use glassbox::prelude::*;
-use glassbox::{Embedding, LayerNorm};
+use glassbox::{Embedding, LayerNorm, Residual};
 use glassbox_kernels::graph::add;
 
 use super::{SEED, Size, Update, Workload, ids, take};
@@ -118,7 +118,7 @@ impl Translator {
 struct EncoderLayer {
     self_attn: MultiheadAttention,
     norm1: LayerNorm,
-    feed_forward: Sequential,
+    feed_forward: Residual<Sequential>,
     norm2: LayerNorm,
 }
 
@@ -134,7 +134,7 @@ impl EncoderLayer {
 
     fn forward(&self, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
         let xs = self.norm1.forward(&add(xs, &self.self_attn.within(xs, false, pass)?)?, pass)?;
-        self.norm2.forward(&add(&xs, &self.feed_forward.forward(&xs, pass)?)?, pass)
+        self.norm2.forward(&self.feed_forward.forward(&xs, pass)?, pass)
     }
 }
 
@@ -144,7 +144,7 @@ struct DecoderLayer {
     norm1: LayerNorm,
     multihead_attn: MultiheadAttention,
     norm2: LayerNorm,
-    feed_forward: Sequential,
+    feed_forward: Residual<Sequential>,
     norm3: LayerNorm,
 }
 
@@ -163,13 +163,14 @@ impl DecoderLayer {
     fn forward(&self, xs: &Tensor, memory: &Tensor, pass: &Pass) -> Result<Tensor> {
         let xs = self.norm1.forward(&add(xs, &self.self_attn.within(xs, true, pass)?)?, pass)?;
         let xs = self.norm2.forward(&add(&xs, &self.multihead_attn.between(&xs, memory, pass)?)?, pass)?;
-        self.norm3.forward(&add(&xs, &self.feed_forward.forward(&xs, pass)?)?, pass)
+        self.norm3.forward(&self.feed_forward.forward(&xs, pass)?, pass)
     }
 }
 
-fn feed_forward(vb: VarBuilder) -> Result<Sequential> {
-    Sequential::new(vb)
+fn feed_forward(vb: VarBuilder) -> Result<Residual<Sequential>> {
+    let layers = Sequential::new(vb)
         .add_named("linear1", |vb| Linear::new(FEATURES, HIDDEN, vb))?
         .add_named("relu", |_| Ok(Activation::Relu))?
-        .add_named("linear2", |vb| Linear::new(HIDDEN, FEATURES, vb))
+        .add_named("linear2", |vb| Linear::new(HIDDEN, FEATURES, vb))?;
+    Ok(Residual(layers))
 }

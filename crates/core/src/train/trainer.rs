@@ -8,7 +8,7 @@ use super::checkpoint::Keep;
 use super::fit::Fit;
 use super::{Best, Callback, Run, RunDir, Scores, TrainStep};
 use crate::dataset::{Batches, DataLoader, Position};
-use crate::{Error, Result, Seed};
+use crate::{Error, Result, Seed, on_pool};
 
 /// Runs a [`TrainStep`] over the batches of a loader until a limit is reached, with callbacks watching.
 ///
