@@ -11,10 +11,13 @@ use crate::cpu::{Element, Float, Matrix, chunks, product};
 
 /// Multiply-adds of all steps below which jobs are not worth handing over.
 const MIN_PARALLEL: usize = 1 << 19;
-/// Rows whose inputs are projected by one product: enough for full speed, few enough that they stay in the cache.
-const PROJECTED_ROWS: usize = 64;
+/// Rows whose inputs are projected by one product: enough for full speed, few enough that they stay in the cache and that
+/// `gemm` does not pack the weights for each.
+const PROJECTED_ROWS: usize = 48;
 /// Rows and columns of a matrix that are transposed together: a cache line of f32.
 const TILE: usize = 16;
+/// Columns that a job transposes: a few cache lines of each row, so that reading them is not a wait for each.
+const BAND: usize = 64;
 
 #[derive(Clone, Copy)]
 pub(super) struct Sizes {
@@ -144,15 +147,15 @@ fn transposed<'a, T: Element>(weight: &'a [T], columns: usize, rows: usize, out:
         return Matrix::rows(weight, columns).transposed();
     }
     let width = weight.len() / columns.max(1);
-    chunks(out, TILE * width, |i, out| {
-        for start in (0..width).step_by(TILE) {
-            let (height, len) = (out.len() / width, TILE.min(width - start));
-            let mut tile = [[T::zero(); TILE]; TILE];
-            for (j, weights) in weight[start * columns..].chunks_exact(columns).take(len).enumerate() {
-                weights[i * TILE..][..height].iter().zip(&mut tile).for_each(|(&weight, column)| column[j] = weight);
-            }
-            for (out, column) in out.chunks_exact_mut(width).zip(&tile) {
-                out[start..start + len].copy_from_slice(&column[..len]);
+    chunks(out, BAND * width, |band, out| {
+        for first_row in (0..width).step_by(TILE) {
+            let rows = first_row..(first_row + TILE).min(width);
+            for (i, out) in out.chunks_mut(TILE * width).enumerate() {
+                let first_column = band * BAND + i * TILE;
+                for (column, out) in (first_column..).zip(out.chunks_exact_mut(width)) {
+                    let weights = weight[rows.start * columns + column..].iter().step_by(columns);
+                    out[rows.clone()].iter_mut().zip(weights).for_each(|(out, &weight)| *out = weight);
+                }
             }
         }
     });
