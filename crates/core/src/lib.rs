@@ -6,6 +6,7 @@
 pub mod dataset;
 mod device;
 mod error;
+pub mod fusion;
 pub mod init;
 mod layer;
 mod layers;
@@ -42,7 +43,7 @@ pub use probe::{Probe, Seen, Site};
 pub use rng::{Rng, RngState, Seed};
 pub use state::State;
 pub use summary::{Summary, SummaryRow, summary, summary_of};
-pub use tensor_ext::TensorExt;
+pub use tensor_ext::{TensorExt, concat};
 pub use tensors::write_atomic;
 pub use train::{Callback, Progress, RunDir, SupervisedStep, TrainStep, Trainer};
 

@@ -1,6 +1,7 @@
 //! Batch normalisation.
 
 use candle_core::{DType, Tensor};
+use glassbox_core::fusion::{Follower, Normalization, Normalizer};
 use glassbox_core::{Error, Init, Layer, Param, Pass, Result, Site, VarBuilder};
 use glassbox_kernels::norm::{batch_norm_eval, batch_norm_train};
 
@@ -85,6 +86,10 @@ impl BatchNorm2d {
 impl Layer for BatchNorm2d {
     fn forward(&self, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
         self.0.forward(xs, pass, || expect_images(xs, self.0.num_features))
+    }
+
+    fn follower(&self) -> Option<Follower<'_>> {
+        Some(Follower::BatchNorm(&self.0))
     }
 
     fn site(&self) -> Option<&Site> {
@@ -204,23 +209,35 @@ impl BatchNorm {
     fn forward(&self, xs: &Tensor, pass: &Pass, check_shape: impl FnOnce() -> Result<()>) -> Result<Tensor> {
         self.site.run(xs, pass, || {
             check_shape()?;
-            let weight = self.weight.as_ref().map(|w| w.get(pass));
-            let bias = self.bias.as_ref().map(|b| b.get(pass));
+            let Normalizer { weight, bias, statistics, eps } = self.normalizer(pass);
             let (weight, bias) = (weight.as_ref(), bias.as_ref());
-            match &self.running {
-                Some(running) if !pass.is_training() => {
-                    let (mean, var) = (running.mean.value(), running.var.value());
-                    Ok(batch_norm_eval(xs, &mean, &var, weight, bias, self.eps)?)
-                }
-                running => {
-                    let (ys, mean, var) = batch_norm_train(xs, weight, bias, self.eps)?;
-                    if let Some(running) = running {
-                        running.update(&mean, &var, xs.elem_count() / self.num_features)?;
-                    }
-                    Ok(ys)
-                }
+            if let Some((mean, var)) = statistics {
+                return Ok(batch_norm_eval(xs, &mean, &var, weight, bias, eps)?);
             }
+            let (ys, mean, var) = batch_norm_train(xs, weight, bias, eps)?;
+            self.observe(&mean, &var, xs.elem_count() / self.num_features)?;
+            Ok(ys)
         })
+    }
+}
+
+impl Normalization for BatchNorm {
+    fn num_channels(&self) -> usize {
+        self.num_features
+    }
+
+    fn normalizer(&self, pass: &Pass) -> Normalizer {
+        let running = self.running.as_ref().filter(|_| !pass.is_training());
+        Normalizer {
+            weight: self.weight.as_ref().map(|w| w.get(pass)),
+            bias: self.bias.as_ref().map(|b| b.get(pass)),
+            statistics: running.map(|running| (running.mean.value(), running.var.value())),
+            eps: self.eps,
+        }
+    }
+
+    fn observe(&self, mean: &Tensor, var: &Tensor, count: usize) -> Result<()> {
+        self.running.as_ref().map_or(Ok(()), |running| running.update(mean, var, count))
     }
 }
 

@@ -1,9 +1,10 @@
 //! Transposed convolution of images.
 
 use candle_core::Tensor;
+use glassbox_core::fusion::{Follower, with_tail};
 use glassbox_core::probe::Cost;
 use glassbox_core::{Init, Layer, Param, Pass, Result, Site, VarBuilder};
-use glassbox_kernels::conv::{ConvTranspose2dParams, conv_transpose2d};
+use glassbox_kernels::conv::{ConvTranspose2dParams, conv_transpose2d, conv_transpose2d_with};
 
 use crate::Pair;
 use crate::check::{expect_groups, expect_images, expect_output_padding, expect_positive};
@@ -128,6 +129,17 @@ impl Layer for ConvTranspose2d {
             let bias = self.bias.as_ref().map(|b| b.get(pass));
             Ok(conv_transpose2d(xs, &self.weight.get(pass), bias.as_ref(), &self.params)?)
         })
+    }
+
+    fn forward_fused(&self, xs: &Tensor, pass: &Pass, followers: &[Follower<'_>]) -> Result<(Tensor, usize)> {
+        let run = || {
+            expect_images(xs, self.in_channels)?;
+            let (weight, bias) = (self.weight.get(pass), self.bias.as_ref().map(|b| b.get(pass)));
+            with_tail(weight.dim(1)? * self.params.groups, pass, None, followers, |tail| {
+                Ok(conv_transpose2d_with(xs, &weight, bias.as_ref(), &self.params, tail)?)
+            })
+        };
+        run().map_err(|e| e.at(self.site.path()))
     }
 
     fn site(&self) -> Option<&Site> {

@@ -8,6 +8,7 @@ mod tests;
 mod volume;
 
 pub use average::{adaptive_avg_pool1d, adaptive_avg_pool2d, avg_pool1d, avg_pool2d, global_avg_pool2d};
+pub(crate) use max::{max_backward_plane, max_forward, max_windows_of};
 pub use max::{max_pool1d, max_pool2d};
 pub use volume::{Pool3dParams, adaptive_avg_pool3d, avg_pool3d, max_pool3d};
 
@@ -69,9 +70,9 @@ impl Pool1dParams {
 
 /// The windows along one axis, checked.
 #[derive(Clone, Copy)]
-struct Windows {
+pub(crate) struct Windows {
     input: usize,
-    output: usize,
+    pub output: usize,
     kernel: usize,
     stride: usize,
     padding: usize,
@@ -124,6 +125,11 @@ impl Windows {
     fn range(&self, index: usize) -> Range<usize> {
         let start = index * self.stride;
         start.saturating_sub(self.padding)..(start + self.kernel - self.padding).min(self.input)
+    }
+
+    /// Whether the windows are two elements side by side.
+    fn are_pairs(&self) -> bool {
+        self.kernel == 2 && self.stride == 2 && self.padding == 0 && 2 * self.output <= self.input
     }
 
     /// The number of elements under window `index`, padding included.
