@@ -74,7 +74,7 @@ fn goes_by_columns(op: &Volumes, xs: &Tensor) -> bool {
     op.images.is_pointwise() && (op.batch() >= MIN_VOLUMES || !is_fused(xs))
 }
 
-fn convolution(xs: &Tensor, weight: &Tensor, params: &Conv3dParams) -> Result<Volumes> {
+pub(super) fn convolution(xs: &Tensor, weight: &Tensor, params: &Conv3dParams) -> Result<Volumes> {
     const NAME: &str = "conv3d";
     let [n, c, depth, height, width] = dims5(NAME, "xs", xs)?;
     let [o, group_in, taps, rows, columns] = dims5(NAME, "weight", weight)?;

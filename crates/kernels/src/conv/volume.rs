@@ -14,9 +14,9 @@ use crate::Result;
 use crate::cpu::{Element, Function, by_float, output, record, rows, tensor, with_values};
 
 /// Images in a block at least, so that many threads find work.
-const MIN_IMAGES: usize = 32;
-/// Elements of a block's images, unless that would be fewer images.
-const BLOCK_ELEMENTS: usize = 1 << 22;
+const MIN_IMAGES: usize = 16;
+/// Elements of a block's images, unless that would be fewer images: little enough that the next block gets their memory.
+const BLOCK_ELEMENTS: usize = 1 << 20;
 
 /// A checked convolution of volumes.
 #[derive(Clone, Copy)]
@@ -50,9 +50,12 @@ impl Volumes {
         [self.batch(), self.images.out_channels, self.depth.output, height, width]
     }
 
-    fn blocks(&self) -> impl Iterator<Item = Block> {
-        let image = self.images.in_channels * self.images.input_plane();
-        self.depth.blocks(self.batch(), (BLOCK_ELEMENTS / image).max(MIN_IMAGES))
+    pub fn blocks(&self) -> impl Iterator<Item = Block> {
+        let g = &self.images;
+        let image = (g.in_channels * g.input_plane()).max(g.out_channels * g.output_plane());
+        // The weight is read anew, or its gradient added up, for each block.
+        let elements = BLOCK_ELEMENTS.max(g.out_channels * g.depth());
+        self.depth.blocks(self.batch(), (elements / image).max(MIN_IMAGES))
     }
 
     fn convolve(&self, direction: Direction, block: &Block, lhs: &Tensor, rhs: &Tensor) -> Result<Tensor> {

@@ -1,7 +1,8 @@
 //! Convolution and transposed convolution of volumes, and of sequences transposed.
 
 use super::*;
-use crate::conv::conv3d::{composed_for_test, composed_transposed_for_test};
+use crate::conv::conv3d::{composed_for_test, composed_transposed_for_test, convolution};
+use crate::conv::depth::Depth;
 
 /// Shapes of xs and weight, parameters.
 type Conv = ([usize; 5], [usize; 5], Conv3dParams);
@@ -35,9 +36,9 @@ fn cases() -> Vec<Conv> {
 fn large_cases() -> Vec<Conv> {
     let params = Conv3dParams { padding: [[1, 1]; 3], ..Default::default() };
     vec![
-        ([2, 64, 41, 17, 19], [3, 64, 3, 2, 1], params),
+        ([1, 64, 41, 24, 30], [2, 64, 3, 2, 1], params),
         ([3, 24, 30, 40, 41], [4, 12, 3, 1, 2], Conv3dParams { groups: 2, stride: [2, 2, 1], ..params }),
-        ([150, 32, 2, 9, 9], [5, 32, 2, 1, 1], Conv3dParams { padding: [[1, 0], [1, 0], [0, 0]], ..params }),
+        ([140, 128, 2, 9, 9], [2, 128, 2, 1, 2], Conv3dParams { padding: [[1, 0], [1, 0], [0, 0]], ..params }),
     ]
 }
 
@@ -91,6 +92,31 @@ fn definition(case: &Conv) -> [Vec<f64>; 4] {
         }
     }
     [ys, dx, dw, db]
+}
+
+#[test]
+fn blocks_hold_every_image_once() {
+    for (samples, slices, images) in [(1, 41, 32), (3, 15, 35), (150, 1, 64), (2, 5, 5), (3, 7, 1), (0, 4, 8)] {
+        let mut seen = vec![0; samples * slices];
+        for block in Depth::each(slices).blocks(samples, images) {
+            assert!(block.images() > 0 && block.images() <= images);
+            for [sample, slice] in grid([samples, slices]) {
+                seen[sample * slices + slice] +=
+                    usize::from(block.samples.contains(&sample) && block.windows.contains(&slice));
+            }
+        }
+        assert_eq!(seen, vec![1; samples * slices]);
+    }
+}
+
+#[test]
+fn large_cases_are_cut_as_they_say() {
+    let blocks = |(xs, weight, params): &Conv| {
+        let [xs, weight] = [xs, weight].map(|dims| Tensor::zeros(&dims[..], DType::F32, &Device::Cpu).unwrap());
+        let blocks = convolution(&xs, &weight, params).unwrap().blocks().collect::<Vec<_>>();
+        (blocks.len(), blocks[0].samples.len())
+    };
+    assert_eq!(large_cases().iter().map(blocks).collect::<Vec<_>>(), [(3, 1), (3, 1), (6, 25)]);
 }
 
 #[test]
@@ -175,9 +201,9 @@ fn transposed_operands((xs, weight, params): &Transposed) -> [Tensor; 3] {
     [values(&xs[..], 1).unwrap(), values(&weight[..], 2).unwrap(), bias]
 }
 
-/// Several blocks.
+/// Three blocks of one volume.
 fn large_transposed_case() -> Transposed {
-    ([2, 3, 37, 8, 9], [3, 64, 3, 3, 3], ConvTranspose3dParams { stride: [1, 2, 2], ..Default::default() })
+    ([1, 3, 37, 12, 14], [3, 64, 3, 3, 3], ConvTranspose3dParams { stride: [1, 2, 2], ..Default::default() })
 }
 
 #[test]
