@@ -1,6 +1,7 @@
 //! What a layer is, and layers made of layers.
 
 use candle_core::Tensor;
+use glassbox_kernels::graph::{add, reshape};
 
 use crate::fusion::Follower;
 use crate::{Pass, Result, Site, VarBuilder};
@@ -209,7 +210,7 @@ pub struct Residual<L>(pub L);
 impl<L: Layer> Layer for Residual<L> {
     fn forward(&self, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
         let ys = self.0.forward(xs, pass)?;
-        Ok((xs + ys)?)
+        Ok(add(xs, &ys)?)
     }
 }
 
@@ -219,6 +220,7 @@ pub struct Flatten;
 
 impl Layer for Flatten {
     fn forward(&self, xs: &Tensor, _: &Pass) -> Result<Tensor> {
-        Ok(xs.flatten_from(1)?)
+        let features: usize = xs.dims().iter().skip(1).product();
+        Ok(reshape(xs, (xs.dims().first().copied().unwrap_or(1), features))?)
     }
 }

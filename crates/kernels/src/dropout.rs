@@ -4,7 +4,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Tensor};
 
 use crate::Result;
-use crate::cpu::{CHUNK, Dropout, Element, by_float, collect, is_fused, output, tensor, values, with_values};
+use crate::cpu::{CHUNK, Dropout, Element, apply1, by_float, collect, is_fused, output, tensor, values, with_values};
 
 /// Multiplies each element by 0 with probability `p` and by 1 / (1 − p) otherwise (Srivastava et al. 2014).
 ///
@@ -39,7 +39,7 @@ fn apply(name: &'static str, xs: &Tensor, p: f64, seed: u64, channels: Option<us
         candle_core::bail!("{name}: expected a float type, got {:?}", xs.dtype());
     }
     let op = Mask { name, draws: Dropout::new(name, p, seed)?, channels };
-    if is_fused(xs) { xs.apply_op1(op) } else { op.composed(xs) }
+    if is_fused(xs) { apply1(xs, op) } else { op.composed(xs) }
 }
 
 #[derive(Clone, Copy)]

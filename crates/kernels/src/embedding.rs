@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use crate::Result;
-use crate::cpu::{checked_ids, is_fused};
+use crate::cpu::{apply1, checked_ids, is_fused};
 use crate::index::Select;
 
 /// The rows of `weight` that `ids` name.
@@ -30,7 +30,7 @@ pub fn embedding(weight: &Tensor, ids: &Tensor, padding_idx: Option<usize>) -> R
     if is_fused(weight) {
         // A padding_idx that is no u32 is no id either.
         let skip = padding_idx.and_then(|padding| u32::try_from(padding).ok());
-        weight.apply_op1(Select { name: "embedding", ids: checked, dim: 0, shape: shape.into(), skip })
+        apply1(weight, Select { name: "embedding", ids: checked, dim: 0, shape: shape.into(), skip })
     } else {
         composed(weight, ids, padding_idx)?.reshape(shape)
     }

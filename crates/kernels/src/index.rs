@@ -7,10 +7,9 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::Result;
-use crate::backward::hand_over;
 use crate::cpu::{
-    CHUNK, Element, Gradients2, by_float, check_same_kind, checked_ids, collect_rows, is_fused, output, rows, simd,
-    tensor, values, with_values,
+    CHUNK, Element, Gradients2, apply1, apply2, by_float, check_same_kind, checked_ids, collect_rows, is_fused, output,
+    rows, simd, tensor, values, with_values,
 };
 
 /// The slices of `xs` along `dim` that `ids` name, as `torch.index_select`; an id may occur several times.
@@ -33,7 +32,7 @@ pub fn index_select(xs: &Tensor, ids: &Tensor, dim: usize) -> Result<Tensor> {
     let name = "index_select";
     let checked = checked_ids(name, ids, num, "places")?;
     if is_fused(xs) {
-        xs.apply_op1(Select { name, ids: checked, dim, shape: dims.into(), skip: None })
+        apply1(xs, Select { name, ids: checked, dim, shape: dims.into(), skip: None })
     } else {
         xs.contiguous()?.index_select(&ids.contiguous()?.to_device(xs.device())?, dim)
     }
@@ -58,7 +57,7 @@ pub fn gather(xs: &Tensor, ids: &Tensor, dim: usize) -> Result<Tensor> {
         xs = xs.narrow(d, 0, ids.dim(d)?)?;
     }
     let places = Places::new("gather", ids, dim, num)?;
-    if is_fused(&xs) { xs.apply_op1(Gather(places)) } else { composed_gather(&xs, ids, dim) }
+    if is_fused(&xs) { apply1(&xs, Gather(places)) } else { composed_gather(&xs, ids, dim) }
 }
 
 /// `xs` plus `src`, each of whose elements is added at one of `ids`, as `torch.scatter_add`: with `dim` 1 of three,
@@ -83,7 +82,7 @@ pub fn scatter_add(xs: &Tensor, ids: &Tensor, src: &Tensor, dim: usize) -> Resul
     }
     let places = Places::new("scatter_add", ids, dim, num)?;
     if is_fused(xs) {
-        xs.apply_op2(src, ScatterAdd(places))
+        apply2(xs, src, ScatterAdd(places))
     } else {
         // Onto zeros, since Candle's gradient of what is added to is wrong.
         let ids = ids.contiguous()?.to_device(xs.device())?;
@@ -186,7 +185,7 @@ impl CustomOp1 for Select {
                 tensor(self.backward(g, Split::new(xs.shape(), self.dim)), xs.shape())
             })
         })?;
-        hand_over(xs, Some(sums))
+        Ok(Some(sums))
     }
 }
 
@@ -252,7 +251,7 @@ impl CustomOp1 for Gather {
                 tensor(self.0.sums(g, Split::new(xs.shape(), self.0.dim)), xs.shape())
             })
         })?;
-        hand_over(xs, Some(sums))
+        Ok(Some(sums))
     }
 }
 

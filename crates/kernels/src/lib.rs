@@ -12,6 +12,7 @@ pub mod conv;
 mod cpu;
 pub mod dropout;
 pub mod embedding;
+pub mod graph;
 pub mod index;
 pub mod linear;
 pub mod loss;

@@ -5,7 +5,7 @@ use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Storage, 
 use rayon::prelude::*;
 
 use crate::Result;
-use crate::cpu::{CHUNK, Element, by_float, is_fused, output, simd, sum_f64, values};
+use crate::cpu::{CHUNK, Element, apply1, by_float, is_fused, output, simd, sum_f64, values};
 
 /// The sum of all elements.
 ///
@@ -95,7 +95,7 @@ fn check(name: &str, xs: &Tensor, dims: usize) -> Result<()> {
 
 fn whole(name: &'static str, xs: &Tensor, scale: f64) -> Result<Tensor> {
     let kept = Shape::from(vec![1; xs.rank()]);
-    xs.apply_op1(Sum { name, scale, outer: 1, inner: 1, kept, result: Shape::from(()) })
+    apply1(xs, Sum { name, scale, outer: 1, inner: 1, kept, result: Shape::from(()) })
 }
 
 fn along(name: &'static str, xs: &Tensor, dim: usize, scale: f64) -> Result<Tensor> {
@@ -104,7 +104,7 @@ fn along(name: &'static str, xs: &Tensor, dim: usize, scale: f64) -> Result<Tens
     dims[dim] = 1;
     let kept = Shape::from(dims.as_slice());
     dims.remove(dim);
-    xs.apply_op1(Sum { name, scale, outer, inner, kept, result: dims.into() })
+    apply1(xs, Sum { name, scale, outer, inner, kept, result: dims.into() })
 }
 
 /// `scale` times the sums of `xs` (outer, len, inner) over len.

@@ -6,7 +6,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, D, Device, Layout, Shape, Tensor};
 
 use crate::Result;
-use crate::cpu::{Element, by_float, is_fused, output, row_offset, rows, values};
+use crate::cpu::{Element, apply1, by_float, is_fused, output, row_offset, rows, values};
 
 /// Which elements of a vector form the pairs that are turned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub fn rotary(xs: &Tensor, base: f64, offset: usize, style: RotaryStyle) -> Resu
     }
     let angles = Angles::new(base, offset, len, head_dim / 2);
     if is_fused(xs) {
-        xs.apply_op1(Rotary { angles: Arc::new(angles), style, inverse: false })
+        apply1(xs, Rotary { angles: Arc::new(angles), style, inverse: false })
     } else {
         composed(xs, &angles, style)
     }

@@ -14,6 +14,7 @@ pub use squeeze_excitation::SqueezeExcitation;
 use candle_core::Tensor;
 use glassbox_core::fusion::Follower;
 use glassbox_core::{Layer, Pass, Result, Site, VarBuilder};
+use glassbox_kernels::graph::add;
 
 use crate::{BatchNorm2d, Conv2d};
 
@@ -57,6 +58,6 @@ pub(crate) fn conv_norm_act(
         return conv.forward_with(xs, pass, residual, &followers).map(|(ys, _)| ys);
     }
     let ys = norm.forward(&conv.forward(xs, pass)?, pass)?;
-    let ys = residual.map_or(Ok(ys.clone()), |residual| ys + residual)?;
+    let ys = residual.map_or(Ok(ys.clone()), |residual| add(&ys, residual))?;
     activation.map_or(Ok(ys.clone()), |activation| activation.forward(&ys, pass))
 }

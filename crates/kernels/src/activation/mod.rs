@@ -13,7 +13,7 @@ pub(crate) use composed::softplus as composed_softplus;
 pub use prelu::prelu;
 
 use crate::Result;
-use crate::cpu::{by_float, is_fused, output, tensor, values, with_values};
+use crate::cpu::{apply1, by_float, is_fused, output, tensor, values, with_values};
 
 /// An elementwise function, with its parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,7 +63,7 @@ pub enum Activation {
 /// For integer types, and for a softplus whose beta is not above 0.
 pub fn activation(xs: &Tensor, activation: Activation) -> Result<Tensor> {
     activation.check(xs.dtype())?;
-    if is_fused(xs) { xs.apply_op1(Forward(activation)) } else { composed::activation(xs, activation) }
+    if is_fused(xs) { apply1(xs, Forward(activation)) } else { composed::activation(xs, activation) }
 }
 
 impl Activation {

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::engine::{LANES, Values, take, transpose};
 use super::rules::Tile;
 use super::view::{Strides, Target, View};
-use crate::cpu::{Float, Matrix, product, simd, sum_by};
+use crate::cpu::{Float, Matrix, product, simd};
 
 /// What forward left, and the gradient of its output.
 pub(super) struct Results<'a, T> {
@@ -35,13 +35,16 @@ impl<T: Float> Destination<'_, T> {
     /// The target's slice is borrowed by the caller's loop, and no other thread writes these rows.
     #[allow(unsafe_code)]
     unsafe fn write(&self, batch: usize, head: usize, start: usize, rows: &[T], dim: usize, scale: T) {
-        simd(|| {
-            for (i, row) in rows.chunks(dim.max(1)).enumerate() {
-                // SAFETY: the caller's promise.
-                let to = unsafe { self.target.part(self.offset + self.strides.at(batch, head, start + i), dim) };
-                to.iter_mut().zip(row).for_each(|(to, &x)| *to = x * scale);
-            }
-        });
+        simd(
+            #[inline(always)]
+            || {
+                for (i, row) in rows.chunks(dim.max(1)).enumerate() {
+                    // SAFETY: the caller's promise.
+                    let to = unsafe { self.target.part(self.offset + self.strides.at(batch, head, start + i), dim) };
+                    to.iter_mut().zip(row).for_each(|(to, &x)| *to = x * scale);
+                }
+            },
+        );
     }
 }
 
@@ -228,13 +231,16 @@ impl<T: Float> Backward<'_, T> {
         let dim = sizes.value_dim;
         transpose(self.results.grad.matrix(batch, head, first), len, dim, T::one(), scratch.grads, width);
         scratch.delta[len..].fill(T::zero());
-        simd(|| {
-            for (delta, query) in scratch.delta.iter_mut().zip(tile.queries.clone()) {
-                let output = self.results.output.row(batch, head, query, dim);
-                let grad = self.results.grad.row(batch, head, query, dim);
-                *delta = T::from_f64(sum_by(dim, |i| output[i] * grad[i]));
-            }
-        });
+        simd(
+            #[inline(always)]
+            || {
+                for (delta, query) in scratch.delta.iter_mut().zip(tile.queries.clone()) {
+                    let output = self.results.output.row(batch, head, query, dim);
+                    let grad = self.results.grad.row(batch, head, query, dim);
+                    *delta = dot(output, grad);
+                }
+            },
+        );
     }
 
     /// The share of a tile of scores.
@@ -244,7 +250,10 @@ impl<T: Float> Backward<'_, T> {
         let (head_dim, value_dim) = (sizes.head_dim, sizes.value_dim);
         let (kv_head, at) = (values.kv_head(tile.head), tile.keys.start - job.keys.start);
         values.scores(tile, scratch.queries, scratch.p, width);
-        simd(|| probabilities(&mut scratch.p[..num_keys * width], scratch.max, scratch.inverse));
+        simd(
+            #[inline(always)]
+            || probabilities(&mut scratch.p[..num_keys * width], scratch.max, scratch.inverse),
+        );
         if job.keys_wanted && self.dv.is_some() {
             let p = self.dropped(tile, scratch.p, scratch.dp, width);
             let grad = self.results.grad.matrix(tile.batch, tile.head, tile.queries.start);
@@ -275,14 +284,17 @@ impl<T: Float> Backward<'_, T> {
         let Some(dropout) = &self.values.rules.dropout else {
             return p;
         };
-        simd(|| {
-            for ((to, from), key) in room.chunks_mut(width).zip(p.chunks(width)).zip(tile.keys.clone()) {
-                let kept = self.values.rules.kept::<T>(dropout, tile.batch, tile.head, key);
-                let first = tile.queries.start as u32;
-                let pairs = to.iter_mut().zip(from).enumerate();
-                pairs.for_each(|(i, (to, &from))| *to = from * kept.factor(first + i as u32));
-            }
-        });
+        simd(
+            #[inline(always)]
+            || {
+                for ((to, from), key) in room.chunks_mut(width).zip(p.chunks(width)).zip(tile.keys.clone()) {
+                    let kept = self.values.rules.kept::<T>(dropout, tile.batch, tile.head, key);
+                    let first = tile.queries.start as u32;
+                    let pairs = to.iter_mut().zip(from).enumerate();
+                    pairs.for_each(|(i, (to, &from))| *to = from * kept.factor(first + i as u32));
+                }
+            },
+        );
         room
     }
 
@@ -290,23 +302,26 @@ impl<T: Float> Backward<'_, T> {
     fn scores_gradient(&self, tile: &Tile, scratch: &mut Scratch<T>) {
         let Scratch { width, p, dp, delta, .. } = scratch;
         let delta = delta.as_chunks::<LANES>().0;
-        simd(|| {
-            let rows = p.chunks_mut(*width).zip(dp.chunks(*width));
-            for ((p, dp), key) in rows.zip(tile.keys.clone()) {
-                let strips = p.as_chunks_mut::<LANES>().0.iter_mut().zip(dp.as_chunks::<LANES>().0).zip(delta);
-                let Some(dropout) = &self.values.rules.dropout else {
-                    for ((p, dp), delta) in strips {
-                        (0..LANES).for_each(|i| p[i] *= dp[i] - delta[i]);
+        simd(
+            #[inline(always)]
+            || {
+                let rows = p.chunks_mut(*width).zip(dp.chunks(*width));
+                for ((p, dp), key) in rows.zip(tile.keys.clone()) {
+                    let strips = p.as_chunks_mut::<LANES>().0.iter_mut().zip(dp.as_chunks::<LANES>().0).zip(delta);
+                    let Some(dropout) = &self.values.rules.dropout else {
+                        for ((p, dp), delta) in strips {
+                            (0..LANES).for_each(|i| p[i] *= dp[i] - delta[i]);
+                        }
+                        continue;
+                    };
+                    let kept = self.values.rules.kept::<T>(dropout, tile.batch, tile.head, key);
+                    for (strip, ((p, dp), delta)) in strips.enumerate() {
+                        let first = (tile.queries.start + strip * LANES) as u32;
+                        (0..LANES).for_each(|i| p[i] *= dp[i] * kept.factor(first + i as u32) - delta[i]);
                     }
-                    continue;
-                };
-                let kept = self.values.rules.kept::<T>(dropout, tile.batch, tile.head, key);
-                for (strip, ((p, dp), delta)) in strips.enumerate() {
-                    let first = (tile.queries.start + strip * LANES) as u32;
-                    (0..LANES).for_each(|i| p[i] *= dp[i] * kept.factor(first + i as u32) - delta[i]);
                 }
-            }
-        });
+            },
+        );
     }
 
     #[allow(unsafe_code)]
@@ -326,13 +341,29 @@ impl<T: Float> Backward<'_, T> {
     }
 }
 
-/// Turns scores (keys, queries) into e^(score − largest) / sum.
+/// Turns scores (keys, queries) into 2^(score − largest) / sum.
 #[inline(always)]
 fn probabilities<T: Float>(scores: &mut [T], max: &[T], inverse: &[T]) {
     let (max, inverse) = (max.as_chunks::<LANES>().0, inverse.as_chunks::<LANES>().0);
     for row in scores.as_chunks_mut::<LANES>().0.chunks_mut(max.len()) {
         for ((row, max), inverse) in row.iter_mut().zip(max).zip(inverse) {
-            (0..LANES).for_each(|i| row[i] = (row[i] - max[i]).exp() * inverse[i]);
+            (0..LANES).for_each(|i| row[i] = (row[i] - max[i]).exp2_normal() * inverse[i]);
         }
     }
+}
+
+/// The sum of a_i b_i, in lanes that are added up in pairs: rows are too short for a longer way.
+#[inline(always)]
+fn dot<T: Float>(a: &[T], b: &[T]) -> T {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut lanes = [T::zero(); LANES];
+    for (a, b) in a.iter().zip(b) {
+        (0..LANES).for_each(|i| lanes[i] += a[i] * b[i]);
+    }
+    let mut half = LANES / 2;
+    while half > 0 {
+        (0..half).for_each(|i| lanes[i] += lanes[i + half]);
+        half /= 2;
+    }
+    a_rest.iter().zip(b_rest).fold(lanes[0], |sum, (&a, &b)| sum + a * b)
 }

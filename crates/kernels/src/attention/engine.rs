@@ -4,6 +4,7 @@
 //! masks need no work across lanes, and only the small blocks of queries and output gradients are ever transposed in
 //! memory, since every matrix product here then has a right operand in rows.
 
+use std::f64::consts::LOG2_E;
 use std::ops::Range;
 
 use super::rules::{Additive, Rules, Tile};
@@ -67,10 +68,12 @@ impl<T: Float> Values<'_, T> {
         (TASK / work.max(1)).max(1)
     }
 
-    /// The queries of a block, scaled and transposed: (head_dim, width), columns without a query 0.
+    /// The queries of a block, scaled and transposed: (head_dim, width), columns without a query 0. Scaled so that 2, not
+    /// e, to the power of a score is its weight: that power is cheaper.
     pub fn scaled_queries(&self, tile: &Tile, out: &mut [T], width: usize) {
         let first = self.q.matrix(tile.batch, tile.head, tile.queries.start);
-        transpose(first, tile.queries.len(), self.sizes.head_dim, T::from_f64(self.rules.scale), out, width);
+        let scale = T::from_f64(self.rules.scale * LOG2_E);
+        transpose(first, tile.queries.len(), self.sizes.head_dim, scale, out, width);
     }
 
     /// The masked scores of a tile, (keys, width), from its scaled queries.
@@ -78,7 +81,10 @@ impl<T: Float> Values<'_, T> {
         let size = (tile.keys.len(), self.sizes.head_dim, width);
         let keys = self.k.matrix(tile.batch, self.kv_head(tile.head), tile.keys.start);
         product(size, out, width, false, keys, Matrix::rows(queries, width));
-        simd(|| self.rules.mask(&mut out[..tile.keys.len() * width], width, tile, self.additive.as_ref()));
+        simd(
+            #[inline(always)]
+            || self.rules.mask(&mut out[..tile.keys.len() * width], width, tile, self.additive.as_ref()),
+        );
     }
 }
 
@@ -87,17 +93,22 @@ pub(super) fn transpose<T: Element>(rows: Matrix<T>, len: usize, dim: usize, sca
     if dim == 0 {
         return;
     }
-    simd(|| {
-        out[..dim * width].fill(T::zero());
-        for start in (0..len).step_by(LANES) {
-            let count = LANES.min(len - start);
-            for i in start..start + count {
-                let row = &rows.data[i * rows.row_stride..][..dim];
-                let column = out[i..].iter_mut().step_by(width);
-                column.zip(row).for_each(|(out, &x)| *out = x * scale);
+    simd(
+        #[inline(always)]
+        || {
+            if len < width {
+                out[..dim * width].fill(T::zero());
             }
-        }
-    });
+            for start in (0..len).step_by(LANES) {
+                let count = LANES.min(len - start);
+                for i in start..start + count {
+                    let row = &rows.data[i * rows.row_stride..][..dim];
+                    let column = out[i..].iter_mut().step_by(width);
+                    column.zip(row).for_each(|(out, &x)| *out = x * scale);
+                }
+            }
+        },
+    );
 }
 
 /// Takes the first `len` elements off `memory`.

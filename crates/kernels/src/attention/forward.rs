@@ -10,7 +10,7 @@ use super::view::{Strides, Target};
 use crate::cpu::{Float, Matrix, product, simd};
 
 /// The output (batch, q_len, num_heads, value_dim), and (batch, num_heads, 2, q_len): for every query the largest score
-/// and one over the sum of e^(score − largest), from which backward computes the probabilities again. Both are 0 for a
+/// and one over the sum of 2^(score − largest), from which backward computes the probabilities again. Both are 0 for a
 /// query that sees no key.
 pub(super) fn forward<T: Float>(values: &Values<T>) -> (Vec<T>, Vec<T>) {
     let sizes = values.sizes;
@@ -80,13 +80,16 @@ impl<T: Float> Head<'_, T> {
     fn add(&self, tile: &Tile, scaled: &[T], state: &mut Online<T>, out: &mut [T], first: bool) {
         let (values, dim, width) = (self.values, self.values.sizes.value_dim, state.width);
         values.scores(tile, scaled, state.scores, width);
-        simd(|| {
-            state.add(tile.keys.len());
-            if !first {
-                let rows = out.chunks_mut(dim.max(1)).zip(&*state.shrink);
-                rows.for_each(|(row, &shrink)| row.iter_mut().for_each(|x| *x *= shrink));
-            }
-        });
+        simd(
+            #[inline(always)]
+            || {
+                state.add(tile.keys.len());
+                if !first {
+                    let rows = out.chunks_mut(dim.max(1)).zip(&*state.shrink);
+                    rows.for_each(|(row, &shrink)| row.iter_mut().for_each(|x| *x *= shrink));
+                }
+            },
+        );
         self.drop(tile, state);
         let v = values.v.matrix(tile.batch, values.kv_head(tile.head), tile.keys.start);
         let size = (tile.queries.len(), tile.keys.len(), dim);
@@ -98,13 +101,16 @@ impl<T: Float> Head<'_, T> {
         let Some(dropout) = &self.values.rules.dropout else {
             return;
         };
-        simd(|| {
-            for (row, key) in state.scores.chunks_mut(state.width).zip(tile.keys.clone()) {
-                let kept = self.values.rules.kept::<T>(dropout, tile.batch, tile.head, key);
-                let first = tile.queries.start as u32;
-                row.iter_mut().enumerate().for_each(|(i, p)| *p *= kept.factor(first + i as u32));
-            }
-        });
+        simd(
+            #[inline(always)]
+            || {
+                for (row, key) in state.scores.chunks_mut(state.width).zip(tile.keys.clone()) {
+                    let kept = self.values.rules.kept::<T>(dropout, tile.batch, tile.head, key);
+                    let first = tile.queries.start as u32;
+                    row.iter_mut().enumerate().for_each(|(i, p)| *p *= kept.factor(first + i as u32));
+                }
+            },
+        );
     }
 
     #[allow(unsafe_code)]
@@ -124,7 +130,10 @@ impl<T: Float> Head<'_, T> {
             inverse[i] = T::one() / state.sum[i];
             // SAFETY: as above.
             let to = unsafe { self.out.part(strides.at(self.batch, self.head, query), dim) };
-            simd(|| to.iter_mut().zip(&out[i * dim..]).for_each(|(to, &x)| *to = x * inverse[i]));
+            simd(
+                #[inline(always)]
+                || to.iter_mut().zip(&out[i * dim..]).for_each(|(to, &x)| *to = x * inverse[i]),
+            );
         }
     }
 }
@@ -133,14 +142,14 @@ impl<T: Float> Head<'_, T> {
 ///
 /// Milakov and Gimelshein 2018, arXiv 1805.02867.
 struct Online<'a, T> {
-    /// (keys, width): scores, then e^(score − max).
+    /// (keys, width): scores, then 2^(score − max).
     scores: &'a mut [T],
     width: usize,
     /// The largest score so far.
     max: &'a mut [T],
-    /// The sum of e^(score − max) so far.
+    /// The sum of 2^(score − max) so far.
     sum: &'a mut [T],
-    /// What the last block's new maxima made of everything before: e^(old max − new max).
+    /// What the last block's new maxima made of everything before: 2^(old max − new max).
     shrink: &'a mut [T],
 }
 
@@ -157,15 +166,15 @@ impl<T: Float> Online<'_, T> {
             for row in scores.iter().skip(strip).step_by(strips) {
                 largest.iter_mut().zip(row).for_each(|(a, &b)| *a = if b > *a { b } else { *a });
             }
-            // With nothing to see yet the largest is −∞; anything finite then makes e^(−∞ − largest) 0.
+            // With nothing to see yet the largest is −∞; anything finite then makes 2^(−∞ − largest) 0.
             let base = largest.map(|m| if m > T::from_f64(f64::NEG_INFINITY) { m } else { T::zero() });
             for i in 0..LANES {
-                shrink[i] = (max[i] - base[i]).exp();
+                shrink[i] = (max[i] - base[i]).exp2_normal();
             }
             let mut total = [T::zero(); LANES];
             for row in scores.iter_mut().skip(strip).step_by(strips) {
                 for i in 0..LANES {
-                    row[i] = (row[i] - base[i]).exp();
+                    row[i] = (row[i] - base[i]).exp2_normal();
                     total[i] += row[i];
                 }
             }

@@ -149,18 +149,19 @@ impl<'a, T: Element> Additive<'a, T> {
         Self { data, strides: std::array::from_fn(|i| mask.stride().get(i).copied().unwrap_or(0)) }
     }
 
-    /// Adds the mask of one key to its scores by query.
+    /// Adds the mask of one key to its scores by query, which are logarithms to base 2.
     #[inline(always)]
     fn add(&self, scores: &mut [T], tile: &Tile, key: usize) {
+        let to_base_2 = T::from_f64(std::f64::consts::LOG2_E);
         let [batch, head, query, of_key] = self.strides;
         let start = tile.batch * batch + tile.head * head + tile.queries.start * query + key * of_key;
         let scores = &mut scores[..tile.queries.len()];
         if query == 0 {
-            let value = self.data[start];
+            let value = self.data[start] * to_base_2;
             scores.iter_mut().for_each(|score| *score += value);
         } else {
             let values = self.data[start..].iter().step_by(query);
-            scores.iter_mut().zip(values).for_each(|(score, &value)| *score += value);
+            scores.iter_mut().zip(values).for_each(|(score, &value)| *score += value * to_base_2);
         }
     }
 }
@@ -202,4 +203,51 @@ fn visible_keys(name: &str, sizes: &Sizes, mask: &AttentionMask) -> Result<(Vec<
         gaps |= kept[..*end].contains(&0);
     }
     Ok((ends, gaps.then_some(kept)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the documentation of causal and window says, in so many words.
+    fn expected(params: &AttentionParams, q_len: usize, kv_len: usize, query: usize, key: usize) -> bool {
+        let (query, key) = ((query + kv_len) as i64 - q_len as i64, key as i64);
+        let within = params.window.is_none_or(|window| query.abs_diff(key) < window as u64);
+        within && (!params.causal || key <= query)
+    }
+
+    #[test]
+    fn sees_what_the_documentation_says() {
+        let like = Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap();
+        for (q_len, kv_len) in [(6, 6), (3, 8), (8, 3), (1, 5)] {
+            let sizes = Sizes { batch: 1, heads: 1, kv_heads: 1, q_len, kv_len, head_dim: 1, value_dim: 1 };
+            for (causal, window) in [(true, None), (true, Some(1)), (true, Some(3)), (false, Some(2)), (false, None)] {
+                let params = AttentionParams { causal, window, ..Default::default() };
+                let rules = Rules::new("test", &sizes, &like, None, &params).unwrap();
+                for (query, key) in (0..q_len).flat_map(|query| (0..kv_len).map(move |key| (query, key))) {
+                    let want = expected(&params, q_len, kv_len, query, key);
+                    assert_eq!(rules.sees(0, query, key), want, "{params:?} {q_len} {kv_len}: {query} {key}");
+                    assert!(!want || rules.keys_of(0, &(query..query + 1)).contains(&key));
+                }
+                // No more keys than the queries need.
+                let keys = rules.keys_of(0, &(0..q_len));
+                let seen = |key: &usize| (0..q_len).any(|query| expected(&params, q_len, kv_len, query, *key));
+                assert_eq!(keys.collect::<Vec<_>>(), (0..kv_len).filter(seen).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    /// Keys after the last visible one are cut off; only gaps before it need a mask.
+    #[test]
+    fn padding_at_the_end_is_a_length() {
+        let sizes = Sizes { batch: 2, heads: 1, kv_heads: 1, q_len: 1, kv_len: 3, head_dim: 1, value_dim: 1 };
+        let of = |padding: [[u8; 3]; 2], lengths: Option<Vec<usize>>| {
+            let padding = Some(Tensor::new(&padding, &Device::Cpu).unwrap());
+            visible_keys("test", &sizes, &AttentionMask { padding, lengths, additive: None }).unwrap()
+        };
+        assert_eq!(of([[1, 7, 0], [1, 0, 0]], None), (vec![2, 1], None));
+        assert_eq!(of([[1, 1, 1], [0, 0, 0]], None), (vec![3, 0], None));
+        assert_eq!(of([[1, 0, 1], [1, 1, 1]], None), (vec![3, 3], Some(vec![1, 0, 1, 1, 1, 1])));
+        assert_eq!(of([[1, 0, 1], [1, 1, 1]], Some(vec![2, 2])), (vec![1, 2], None));
+    }
 }

@@ -146,15 +146,6 @@ pub fn conv_transpose2d_with(
 }
 
 fn apply(op: Convolution, xs: &Tensor, weight: &Tensor, bias: Option<&Tensor>, tail: &Tail) -> Result<Tailed> {
-    if tail.is_empty() {
-        let (xs, weight) = (xs.contiguous()?, weight.contiguous()?);
-        let output = match bias {
-            Some(bias) => xs.apply_op3(&weight, &bias.contiguous()?, op)?,
-            None => xs.apply_op2(&weight, op)?,
-        };
-        let count = output.elem_count() / output.dim(1)?.max(1);
-        return Ok(Tailed { output, statistics: None, count });
-    }
     let operands: Vec<&Tensor> = [xs, weight].into_iter().chain(bias).collect();
     by_float!("conv2d", xs.dtype(), T => TailOp::<T, _>::apply(op, &operands, xs, tail))
 }

@@ -4,14 +4,13 @@
 //! derivative with respect to one of them. The backward of one direction is therefore the other two, to any order.
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
 use super::channel_sum::channel_sum;
 use super::geometry::Geometry;
 use super::{dense, depthwise, winograd};
 use crate::Result;
-use crate::backward::hand_over;
-use crate::cpu::{Element, Gradients2, Gradients3, by_float, output, values};
+use crate::cpu::{Element, Gradients2, by_float, output, values};
 use crate::tail::Run;
 
 /// Which of the three tensors an operation computes from the other two.
@@ -65,10 +64,6 @@ impl Convolution {
         }
     }
 
-    fn forward<T: Element>(&self, lhs: &[T], rhs: &[T], bias: Option<&[T]>) -> (CpuStorage, Shape) {
-        output(self.values(lhs, rhs, bias), self.result_dims().to_vec())
-    }
-
     /// The gradients of both operands, where they are wanted.
     fn gradients(&self, lhs: &Tensor, rhs: &Tensor, grad: &Tensor, wanted: [bool; 2]) -> Result<Gradients2> {
         let lhs_grad = || match self.direction {
@@ -114,37 +109,13 @@ impl CustomOp2 for Convolution {
     }
 
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        by_float!("conv2d", s1.dtype(), T => Ok(self.forward::<T>(&values(s1, l1)?, &values(s2, l2)?, None)))
-    }
-
-    fn bwd(&self, lhs: &Tensor, rhs: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients2> {
-        let (lhs_grad, rhs_grad) = self.gradients(lhs, rhs, grad, [lhs.track_op(), rhs.track_op()])?;
-        Ok((hand_over(lhs, lhs_grad)?, hand_over(rhs, rhs_grad)?))
-    }
-}
-
-impl CustomOp3 for Convolution {
-    fn name(&self) -> &'static str {
-        "conv2d"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
         by_float!("conv2d", s1.dtype(), T => {
-            Ok(self.forward::<T>(&values(s1, l1)?, &values(s2, l2)?, Some(&values(s3, l3)?)))
+            let values = self.values::<T>(&values(s1, l1)?, &values(s2, l2)?, None);
+            Ok(output(values, self.result_dims().to_vec()))
         })
     }
 
-    fn bwd(&self, lhs: &Tensor, rhs: &Tensor, bias: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients3> {
-        let (lhs_grad, rhs_grad) = self.gradients(lhs, rhs, grad, [lhs.track_op(), rhs.track_op()])?;
-        let bias_grad = bias.track_op().then(|| channel_sum(grad)).transpose()?;
-        Ok((hand_over(lhs, lhs_grad)?, hand_over(rhs, rhs_grad)?, hand_over(bias, bias_grad)?))
+    fn bwd(&self, lhs: &Tensor, rhs: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients2> {
+        self.gradients(lhs, rhs, grad, [lhs.track_op(), rhs.track_op()])
     }
 }

@@ -102,6 +102,11 @@ fn in_chunks<T: Element, R: Send>(
     (out, results)
 }
 
+/// `f` of every element.
+pub(crate) fn map<T: Element>(xs: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
+    copy_in_chunks(xs, CHUNK, |_, values| simd(|| values.iter_mut().for_each(|x| *x = f(*x))))
+}
+
 /// `f` of every triple of elements; the slices have one length.
 pub(crate) fn map3<T: Element>(xs: &[T], ys: &[T], zs: &[T], f: impl Fn(T, T, T) -> T + Sync) -> Vec<T> {
     collect(xs.len(), CHUNK, |start, part| {

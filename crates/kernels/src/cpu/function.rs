@@ -19,7 +19,7 @@ use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, Layout, Shape, Storage, Tensor, TensorId,
 };
 
-use super::{CHUNK, Gradients2, Gradients3, by_float, copy_in_chunks, simd, tensor, with_values};
+use super::{CHUNK, Element, Gradients2, Gradients3, by_float, copy_in_chunks, simd, tensor, with_values};
 use crate::Result;
 use crate::backward::hand_over;
 
@@ -102,14 +102,18 @@ impl Source {
     }
 }
 
-/// The sum of two gradients, in parallel.
+/// The sum of two gradients.
 fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    by_float!("backward", a.dtype(), T => with_values::<T, _, 2>([a, b], |[x, y]| {
-        let sum = copy_in_chunks(x, CHUNK, |i, x| {
+    by_float!("backward", a.dtype(), T => tensor(add_values::<T>(a, b)?, a.shape()))
+}
+
+/// The values of a sum, in parallel.
+pub(crate) fn add_values<T: Element>(a: &Tensor, b: &Tensor) -> Result<Vec<T>> {
+    with_values::<T, _, 2>([a, b], |[x, y]| {
+        Ok(copy_in_chunks(x, CHUNK, |i, x| {
             simd(|| x.iter_mut().zip(&y[i * CHUNK..]).for_each(|(x, &y)| *x += y));
-        });
-        tensor(sum, a.shape())
-    }))
+        }))
+    })
 }
 
 /// The sources of all outputs that are alive, by tensor.

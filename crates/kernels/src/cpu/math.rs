@@ -11,6 +11,9 @@ use super::Element;
 pub(crate) trait Float: Element {
     /// e^x.
     fn exp(self) -> Self;
+    /// 2^x for x up to 127, and 0 where that is below the type's normal numbers. Cheaper than [`Float::exp`], and its
+    /// results never slow down the arithmetic after it, as subnormal numbers do.
+    fn exp2_normal(self) -> Self;
     /// e^x − 1 without cancellation near zero.
     fn exp_m1(self) -> Self;
     /// ln(1 + x) for x in [0, 1].
@@ -24,6 +27,17 @@ impl Float for f32 {
     fn exp(self) -> f32 {
         let (q, a, b) = exp_parts(self);
         (1.0 + q) * a * b
+    }
+
+    #[inline(always)]
+    fn exp2_normal(self) -> f32 {
+        // NaN fails the comparison, and stays through the product below.
+        let x = if self < -126.0 { -126.0 } else { self };
+        let shifted = x + ROUND;
+        let r = x - (shifted - ROUND);
+        let p = horner(r, [1.0, 0.693_147, 0.240_222_42, 0.055_507_336, 0.009_671_513, 0.001_326_472_5]);
+        let power = p * power_of_two(shifted.to_bits() as i32 - ROUND.to_bits() as i32);
+        if self < -126.0 { 0.0 } else { power }
     }
 
     #[inline(always)]
@@ -72,6 +86,11 @@ impl Float for f64 {
     }
 
     #[inline(always)]
+    fn exp2_normal(self) -> f64 {
+        if self < -1022.0 { 0.0 } else { f64::exp2(self) }
+    }
+
+    #[inline(always)]
     fn exp_m1(self) -> f64 {
         f64::exp_m1(self)
     }
@@ -87,12 +106,13 @@ impl Float for f64 {
     }
 }
 
+/// 1.5 * 2^23: adding it leaves the nearest integer in the low bits of the mantissa.
+const ROUND: f32 = 12_582_912.0;
+
 /// `(q, a, b)` with e^x = (1 + q) a b: q = e^r − 1 for the remainder r of x / ln 2, and 2^n in two factors, so that
 /// results near both ends of the range are reached without overflow on the way.
 #[inline(always)]
 fn exp_parts(x: f32) -> (f32, f32, f32) {
-    // 1.5 * 2^23: adding it leaves the nearest integer in the low bits of the mantissa.
-    const ROUND: f32 = 12_582_912.0;
     // ln 2 in two parts, the first with few enough bits that n times it is exact.
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
@@ -140,6 +160,8 @@ mod tests {
     #[test]
     fn f32_functions_agree_with_f64() {
         assert_below(worst((-87.0, 88.7), Float::exp, f64::exp), 2e-7);
+        assert_below(worst((-126.0, 127.0), Float::exp2_normal, f64::exp2), 2e-7);
+        assert_below(worst((-1.0, 0.0), Float::exp2_normal, f64::exp2), 2e-7);
         assert_below(worst((-20.0, 20.0), Float::exp_m1, f64::exp_m1), 3e-7);
         assert_below(worst((-1e-3, 1e-3), Float::exp_m1, f64::exp_m1), 2e-7);
         assert_below(worst((0.0, 1.0), |x| x.ln_1p_unit(), f64::ln_1p), 3e-7);
@@ -157,6 +179,11 @@ mod tests {
         assert_eq!(Float::exp(89.0f32), f32::INFINITY);
         assert_eq!(Float::exp(f32::INFINITY), f32::INFINITY);
         assert!(Float::exp(f32::NAN).is_nan());
+        assert_eq!(Float::exp2_normal(0.0f32), 1.0);
+        assert_eq!(Float::exp2_normal(-126.0f32), f32::MIN_POSITIVE);
+        assert_eq!(Float::exp2_normal(-126.1f32), 0.0);
+        assert_eq!(Float::exp2_normal(f32::NEG_INFINITY), 0.0);
+        assert!(Float::exp2_normal(f32::NAN).is_nan() && Float::exp2_normal(-f32::NAN).is_nan());
         assert_eq!(Float::exp_m1(-200.0f32), -1.0);
         assert_eq!(Float::exp_m1(0.0f32), 0.0);
     }

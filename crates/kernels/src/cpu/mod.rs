@@ -1,5 +1,6 @@
 //! What the fused CPU kernels stand on: element types, storages, fixed chunks, sums, run-time SIMD dispatch.
 
+mod adapter;
 mod chunks;
 mod collect;
 mod element;
@@ -12,12 +13,13 @@ mod storage;
 mod sum;
 mod windows;
 
+pub(crate) use adapter::{apply1, apply2, apply3};
 pub(crate) use chunks::{
-    CHUNK, chunks, copy_in_chunks, copy_rows, map3, rows, rows_per_chunk, zero_rows, zeros_in_chunks,
+    CHUNK, chunks, copy_in_chunks, copy_rows, map, map3, rows, rows_per_chunk, zero_rows, zeros_in_chunks,
 };
 pub(crate) use collect::{collect, collect_rows};
 pub(crate) use element::{Element, by_float};
-pub(crate) use function::{Function, record, reshape};
+pub(crate) use function::{Function, add_values, record, reshape};
 pub(crate) use ids::{checked_ids, map_ids};
 pub(crate) use math::Float;
 pub(crate) use product::{Matrix, par_product, product, product_of};

@@ -7,7 +7,7 @@ use super::Reduction;
 use crate::Result;
 use crate::activation::composed_softplus;
 use crate::activation::formulas::{sigmoid, softplus};
-use crate::cpu::{Float, by_float, is_fused, map3, output, tensor, values, with_values};
+use crate::cpu::{Float, apply1, by_float, is_fused, map3, output, tensor, values, with_values};
 use crate::reduce::sum_of;
 
 /// The binary cross-entropy of every logit x with its target y, reduced:
@@ -38,7 +38,7 @@ pub fn bce_with_logits(
     }
     let positive = pos_weight.map(|weight| full_weight(weight, logits)).transpose()?;
     let op = BceWithLogits { targets: targets.detach(), positive, reduction };
-    if is_fused(logits) { logits.apply_op1(op) } else { op.composed(logits) }
+    if is_fused(logits) { apply1(logits, op) } else { op.composed(logits) }
 }
 
 /// The weight of every element.

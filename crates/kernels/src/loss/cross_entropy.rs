@@ -9,7 +9,8 @@ use rayon::prelude::*;
 use super::Reduction;
 use crate::Result;
 use crate::cpu::{
-    Float, by_float, collect, is_fused, map_ids, output, rows_per_chunk, simd, sum_by, tensor, values, with_values,
+    Float, apply1, by_float, collect, is_fused, map_ids, output, rows_per_chunk, simd, sum_by, tensor, values,
+    with_values,
 };
 use crate::softmax::{composed_log_softmax, max_of};
 
@@ -37,7 +38,7 @@ pub fn cross_entropy(
     reduction: Reduction,
 ) -> Result<Tensor> {
     let op = CrossEntropy::new(logits, targets, weight, label_smoothing, ignore_index, reduction)?;
-    if is_fused(logits) { logits.apply_op1(op) } else { op.composed(logits) }
+    if is_fused(logits) { apply1(logits, op) } else { op.composed(logits) }
 }
 
 /// Stands for the class of an ignored row. No class has it: it would not fit in memory.

@@ -3,9 +3,9 @@
 use std::sync::OnceLock;
 
 use crate::Result;
-use crate::backward::hand_over;
 use crate::cpu::{
-    Element, Gradients3, by_float, copy_rows, is_fused, output, simd, sum_by, sum_rows, tensor, values, with_values,
+    Element, Gradients3, apply3, by_float, copy_rows, is_fused, output, simd, sum_by, sum_rows, tensor, values,
+    with_values,
 };
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
@@ -35,7 +35,7 @@ pub fn layer_norm(
     let bias = parameter("layer_norm", "bias", bias, xs, normalized_shape, 0.0)?;
     check_eps("layer_norm", eps)?;
     if is_fused(xs) {
-        xs.apply_op3(&weight, &bias, RowNorm::new(Affine { row_len: len, channels: len, plane: 1 }, eps))
+        apply3(xs, &weight, &bias, RowNorm::new(Affine { row_len: len, channels: len, plane: 1 }, eps))
     } else {
         let rows = xs.reshape(((), len))?;
         let normal = composed_normal(&rows, eps)?.reshape(xs.shape())?;
@@ -144,8 +144,7 @@ impl CustomOp3 for RowNorm {
                 let (grad_w, grad_b) = affine.unzip();
                 let grad_w = grad_w.filter(|_| weight.track_op()).map(|v| tensor::<T>(v, weight.shape()));
                 let grad_b = grad_b.filter(|_| bias.track_op()).map(|v| tensor::<T>(v, bias.shape()));
-                let (grad_w, grad_b) = (hand_over(weight, grad_w.transpose()?)?, hand_over(bias, grad_b.transpose()?)?);
-                Ok((hand_over(xs, grad_xs.transpose()?)?, grad_w, grad_b))
+                Ok((grad_xs.transpose()?, grad_w.transpose()?, grad_b.transpose()?))
             })
         })
     }

@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use super::layer::{check_eps, parameter};
 use crate::Result;
 use crate::cpu::{
-    Element, Gradients2, by_float, copy_rows, is_fused, output, rows_per_chunk, simd, sum_by, sum_rows, tensor, values,
-    with_values,
+    Element, Gradients2, apply2, by_float, copy_rows, is_fused, output, rows_per_chunk, simd, sum_by, sum_rows, tensor,
+    values, with_values,
 };
 
 /// Divides every row by its root mean square: x / √(mean(x²) + eps) · weight.
@@ -29,7 +29,7 @@ pub fn rms_norm(xs: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let weight = parameter("rms_norm", "weight", Some(weight), xs, &[len], 1.0)?;
     check_eps("rms_norm", eps)?;
     if is_fused(xs) {
-        xs.apply_op2(&weight, RmsNorm { len, eps, scales: OnceLock::new() })
+        apply2(xs, &weight, RmsNorm { len, eps, scales: OnceLock::new() })
     } else {
         composed(xs, &weight, eps)
     }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::{Pool1dParams, Pool2dParams, Windows, as_image, dims4};
 use crate::Result;
 use crate::cpu::{
-    Element, by_float, is_fused, output, outputs_inside, simd, tensor, values, with_values, zeros_in_chunks,
+    Element, apply1, by_float, is_fused, output, outputs_inside, simd, tensor, values, with_values, zeros_in_chunks,
 };
 
 /// The largest element of each window, as PyTorch's `max_pool2d`.
@@ -27,7 +27,7 @@ use crate::cpu::{
 pub fn max_pool2d(xs: &Tensor, params: &Pool2dParams) -> Result<Tensor> {
     let windows = max_windows("max_pool2d", xs, params)?;
     if is_fused(xs) {
-        xs.contiguous()?.apply_op1(MaxPool { windows, sources: OnceLock::new() })
+        apply1(&xs.contiguous()?, MaxPool { windows, sources: OnceLock::new() })
     } else {
         max_pool2d_composed(xs, &windows)
     }
@@ -99,6 +99,9 @@ impl MaxPool {
 /// selects rather than branches, since which element wins is unpredictable.
 #[inline(always)]
 fn max_plane<T: Element>(rows: &Windows, columns: &Windows, xs: &[T], ys: &mut [T], sources: &mut [u32]) {
+    if rows.are_pairs() && columns.are_pairs() {
+        return max_pairs(columns, xs, ys, sources);
+    }
     let (width, stride) = (columns.input, columns.stride);
     let lines = ys.chunks_exact_mut(columns.output).zip(sources.chunks_exact_mut(columns.output));
     for (oy, (ys, sources)) in lines.enumerate() {
@@ -120,6 +123,31 @@ fn max_plane<T: Element>(rows: &Windows, columns: &Windows, xs: &[T], ys: &mut [
                 }
             }
         }
+    }
+}
+
+/// [`max_plane`] for windows of 2 x 2 side by side, the usual ones: one pass over the plane.
+#[inline(always)]
+fn max_pairs<T: Element>(columns: &Windows, xs: &[T], ys: &mut [T], sources: &mut [u32]) {
+    let (width, output) = (columns.input, columns.output);
+    let lines = ys.chunks_exact_mut(output).zip(sources.chunks_exact_mut(output));
+    for ((ys, sources), xs) in lines.zip(xs.chunks(2 * width)) {
+        let (top, bottom) = (xs[..width].as_chunks::<2>().0, xs[width..2 * width].as_chunks::<2>().0);
+        let pairs = top.iter().zip(bottom);
+        for ((y, source), (&[a, b], &[c, d])) in ys.iter_mut().zip(sources.iter_mut()).zip(pairs) {
+            let (mut largest, mut place) = (a, 0);
+            for (x, at) in [(b, 1), (c, width as u32), (d, width as u32 + 1)] {
+                let wins = (x > largest) | x.is_nan();
+                largest = if wins { x } else { largest };
+                place = if wins { at } else { place };
+            }
+            (*y, *source) = (largest, place);
+        }
+    }
+    // The windows' own places, apart from the loop above, which then has elements of one size alone.
+    for (oy, sources) in sources.chunks_exact_mut(output).enumerate() {
+        let start = (2 * oy * width) as u32;
+        sources.iter_mut().enumerate().for_each(|(ox, source)| *source += start + 2 * ox as u32);
     }
 }
 

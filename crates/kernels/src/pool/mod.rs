@@ -127,6 +127,11 @@ impl Windows {
         start.saturating_sub(self.padding)..(start + self.kernel - self.padding).min(self.input)
     }
 
+    /// Whether the windows are two elements side by side.
+    fn are_pairs(&self) -> bool {
+        self.kernel == 2 && self.stride == 2 && self.padding == 0 && 2 * self.output <= self.input
+    }
+
     /// The number of elements under window `index`, padding included.
     fn padded_len(&self, index: usize) -> usize {
         let start = index * self.stride;

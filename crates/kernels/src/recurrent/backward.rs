@@ -3,11 +3,13 @@
 //! Each block of samples runs backwards through its steps in a job of its own, which leaves the gradients of all gates;
 //! those of the weights and of the inputs are then products over all steps at once.
 
-use std::ops::Range;
+use std::marker::PhantomData;
+
+use pulp::{Arch, Simd, WithSimd};
 
 use super::cell::{BackwardStep, Cell};
-use super::forward::{Direction, Sizes, States, Trace, run_all, take};
-use super::sequences::{Block, Sequences};
+use super::forward::{Direction, Sizes, States, Trace, part_mut, run_all, take};
+use super::sequences::{Block, Sequences, directed};
 use crate::cpu::{Float, Matrix, par_product, product, simd, sum_rows};
 
 /// One direction, as its backward finds it.
@@ -56,8 +58,8 @@ pub(super) struct Pass<'a, T> {
 
 /// What the steps of one direction leave, by packed row.
 struct Steps<'a, T> {
-    /// The gradients that [`Cell::backward`] gives.
-    grads: &'a mut [T],
+    /// The gradients of the sums.
+    d_sums: &'a mut [T],
     /// The hidden state before the step.
     before: &'a mut [T],
 }
@@ -69,70 +71,75 @@ impl<T: Float> Pass<'_, T> {
         xs_wanted: bool,
         mut directions: Vec<Backward<T>>,
     ) -> (Option<Vec<T>>, Vec<Gradients<T>>) {
-        let (sizes, rows) = (self.sizes, self.sequences.num_rows);
-        let xs = self.sequences.pack(self.xs, sizes.input);
-        let mut d_xs = xs_wanted.then(|| vec![T::zero(); xs.len()]);
-        let (grads, before) = (rows * C::GRADS * sizes.hidden, rows * sizes.hidden);
-        let gradients = T::with_scratch(directions.len() * (grads + before), |mut rest| {
-            let steps =
-                directions.iter().map(|_| Steps { grads: take(&mut rest, grads), before: take(&mut rest, before) });
-            let mut steps: Vec<_> = steps.collect();
+        let Sizes { input, hidden, .. } = self.sizes;
+        let num_rows = self.sequences.num_rows;
+        let (d_sums, before) = (num_rows * C::SUMS * hidden, num_rows * hidden);
+        T::with_scratch(directions.len() * (d_sums + before) + num_rows * input, |mut rest| {
+            let parts = |_: &Backward<T>| Steps { d_sums: take(&mut rest, d_sums), before: take(&mut rest, before) };
+            let mut steps: Vec<_> = directions.iter().map(parts).collect();
             self.run::<C>(xs_wanted, &mut directions, &mut steps);
-            for (i, (of, steps)) in directions.iter().zip(&steps).enumerate() {
-                if let Some(d_xs) = &mut d_xs {
-                    let (width, grads) = (C::GATES * sizes.hidden, Matrix::rows(steps.grads, C::GRADS * sizes.hidden));
-                    let weight = Matrix::rows(of.direction.weight_ih, sizes.input);
-                    par_product((rows, width, sizes.input), d_xs, sizes.input, i > 0, grads, weight);
-                }
+            let packed = rest;
+            let d_xs = xs_wanted.then(|| {
+                let inputs = directions.iter().zip(&steps).enumerate();
+                inputs.for_each(|(i, (of, steps))| steps.add_to_inputs::<C>(&of.direction, self.sizes, i > 0, packed));
+                self.sequences.unpack(&packed[..num_rows * input], input)
+            });
+            if directions.iter().any(|of| of.wanted.weight_ih) {
+                self.sequences.pack(self.xs, input, &mut packed[..num_rows * input]);
             }
             let each = directions.into_iter().zip(steps);
-            each.map(|(of, steps)| steps.gradients::<C>(rows, sizes, &xs, of)).collect()
-        });
-        (d_xs.map(|d_xs| self.sequences.unpack(d_xs, sizes.input)), gradients)
+            let gradients = each.map(|(of, steps)| steps.gradients::<C>(num_rows, self.sizes, packed, of)).collect();
+            (d_xs, gradients)
+        })
     }
 
     /// Runs all steps of the directions of which something is wanted.
     fn run<C: Cell>(&self, xs_wanted: bool, directions: &mut [Backward<T>], steps: &mut [Steps<T>]) {
         let (sequences, hidden) = (self.sequences, self.sizes.hidden);
-        let in_order = |of: &Backward<T>| States {
-            hidden: sequences.in_order(of.direction.h0, hidden),
-            cell: sequences.in_order(of.direction.c0, C::CELL * hidden),
-        };
-        let initial: Vec<_> = directions.iter().map(in_order).collect();
+        let initial: Vec<_> = directions.iter().map(|of| of.direction.initial::<C>(sequences, hidden)).collect();
         let mut jobs = Vec::new();
         for (index, ((of, steps), initial)) in directions.iter_mut().zip(steps).zip(&initial).enumerate() {
             if !xs_wanted && !of.wanted.any() {
                 continue;
             }
-            let (mut grads, mut before) = (&mut *steps.grads, &mut *steps.before);
+            let (mut gates, mut saved) = (&of.trace.gates[..], &of.trace.saved[..]);
+            let (mut h0, mut c0) = (&initial.hidden[..], &initial.cell[..]);
+            let (mut d_sums, mut before) = (&mut *steps.d_sums, &mut *steps.before);
             let (mut d_hidden, mut d_cell) = (&mut of.d_states.hidden[..], &mut of.d_states.cell[..]);
-            for block in sequences.blocks() {
-                let (rows, samples) = (block.rows(), block.samples());
+            for block in &sequences.blocks {
+                let (rows, samples) = (block.num_rows(), block.num_samples());
                 jobs.push(Job {
                     pass: self,
                     index,
+                    block,
                     reverse: of.direction.reverse,
                     weight: of.direction.weight_hh,
                     to_initial: of.wanted.states,
-                    gates: part(&of.trace.gates, &rows, C::GATES * hidden),
-                    saved: part(&of.trace.saved, &rows, C::SAVED * hidden),
-                    h0: part(&initial.hidden, &samples, hidden),
-                    c0: part(&initial.cell, &samples, C::CELL * hidden),
-                    grads: take(&mut grads, rows.len() * C::GRADS * hidden),
-                    before: take(&mut before, rows.len() * hidden),
-                    d_hidden: take(&mut d_hidden, samples.len() * hidden),
-                    d_cell: take(&mut d_cell, samples.len() * C::CELL * hidden),
-                    block,
+                    gates: take_shared(&mut gates, rows * C::GATES * hidden),
+                    saved: take_shared(&mut saved, rows * C::SAVED * hidden),
+                    h0: take_shared(&mut h0, samples * hidden),
+                    c0: take_shared(&mut c0, samples * C::CELL * hidden),
+                    d_sums: take(&mut d_sums, rows * C::SUMS * hidden),
+                    before: take(&mut before, rows * hidden),
+                    d_hidden: take(&mut d_hidden, samples * hidden),
+                    d_cell: take(&mut d_cell, samples * C::CELL * hidden),
                 });
             }
         }
         run_all(jobs, sequences.num_rows * C::GATES * hidden * hidden, |job| job.run::<C>());
     }
+
+    /// The part of one direction of a row of `out` or of `d_out`.
+    #[inline(always)]
+    fn row<'a>(&self, rows: &'a [T], batch_row: usize, direction: usize) -> &'a [T] {
+        part(rows, batch_row * self.sizes.directions + direction, self.sizes.hidden)
+    }
 }
 
-/// These rows of `width` elements.
-fn part<'a, T>(rows: &'a [T], range: &Range<usize>, width: usize) -> &'a [T] {
-    &rows[range.start * width..range.end * width]
+/// Row `row` of `width` elements.
+#[inline(always)]
+fn part<T>(rows: &[T], row: usize, width: usize) -> &[T] {
+    &rows[row * width..][..width]
 }
 
 /// The steps of one block of samples in one direction.
@@ -140,7 +147,7 @@ struct Job<'a, T> {
     pass: &'a Pass<'a, T>,
     /// Which of the directions.
     index: usize,
-    block: Block<'a>,
+    block: &'a Block,
     reverse: bool,
     /// `weight_hh`.
     weight: &'a [T],
@@ -150,7 +157,7 @@ struct Job<'a, T> {
     saved: &'a [T],
     h0: &'a [T],
     c0: &'a [T],
-    grads: &'a mut [T],
+    d_sums: &'a mut [T],
     before: &'a mut [T],
     d_hidden: &'a mut [T],
     d_cell: &'a mut [T],
@@ -158,104 +165,125 @@ struct Job<'a, T> {
 
 impl<T: Float> Job<'_, T> {
     fn run<C: Cell>(mut self) {
-        let hidden = self.pass.sizes.hidden;
-        let width = C::GRADS * hidden;
-        T::with_scratch(self.block.samples().len() * width, |grads| {
-            for step in (0..self.block.num_steps()).rev() {
-                simd(|| self.step::<C>(step, grads));
-                if step == 0 && !self.to_initial {
-                    break;
-                }
-                for (i, part) in C::RECURRENT.iter().enumerate() {
-                    let size = (self.block.running(step), part.len * hidden, hidden);
-                    let grads = Matrix::rows(&grads[part.grads * hidden..], width);
-                    let weight = Matrix::rows(&self.weight[part.weight_rows * hidden * hidden..], hidden);
-                    product(size, self.d_hidden, hidden, C::CARRIES || i > 0, grads, weight);
-                }
-            }
-        });
+        for time in directed(0..self.block.num_steps(), !self.reverse) {
+            Arch::new().dispatch(OneStep::<_, C> { job: &mut self, time, cell: PhantomData });
+            self.to_previous::<C>(time);
+        }
     }
 
-    /// The gradients of a step's gates, in `grads` for all samples of the block and in their place for all steps.
+    /// The gradients of the hidden states before the step, from those of its sums.
+    fn to_previous<C: Cell>(&mut self, time: usize) {
+        let (hidden, rows) = (self.pass.sizes.hidden, self.block.rows(time..time + 1));
+        let first_step = if self.reverse { self.block.num_steps() - 1 } else { 0 };
+        if time == first_step && !self.to_initial {
+            return;
+        }
+        for (i, part) in C::RECURRENT.iter().enumerate() {
+            let size = (rows.len(), part.len * hidden, hidden);
+            let d_sums = Matrix::rows(&self.d_sums[(rows.start * C::SUMS + part.sums) * hidden..], C::SUMS * hidden);
+            let weight = Matrix::rows(&self.weight[part.rows * hidden * hidden..], hidden);
+            product(size, self.d_hidden, hidden, C::CARRIES || i > 0, d_sums, weight);
+        }
+    }
+
+    /// The gradients of the sums of a step.
     #[inline(always)]
-    fn step<C: Cell>(&mut self, step: usize, grads: &mut [T]) {
-        let (hidden, width) = (self.pass.sizes.hidden, C::GRADS * self.pass.sizes.hidden);
-        for (i, grads) in grads.chunks_exact_mut(width).take(self.block.running(step)).enumerate() {
-            let place = self.block.place(i, step, self.reverse);
-            let d_hidden = &mut self.d_hidden[i * hidden..][..hidden];
-            let d_out = self.pass.row(self.pass.d_out, place.batch_row, self.index);
+    fn step<C: Cell>(&mut self, time: usize) {
+        let hidden = self.pass.sizes.hidden;
+        for (i, row) in self.block.rows(time..time + 1).enumerate() {
+            let d_hidden = part_mut(self.d_hidden, i, hidden);
+            let d_out = self.pass.row(self.pass.d_out, self.block.batch_row(time, i), self.index);
             d_hidden.iter_mut().zip(d_out).for_each(|(sum, &grad)| *sum += grad);
 
-            let earlier = step.checked_sub(1).map(|step| self.block.place(i, step, self.reverse));
+            let earlier = if self.reverse { Some(time + 1) } else { time.checked_sub(1) };
+            let earlier = earlier.and_then(|time| Some((self.block.row(time, i)?, self.block.batch_row(time, i))));
             let before = match earlier {
-                Some(earlier) => self.pass.row(self.pass.out, earlier.batch_row, self.index),
-                None => &self.h0[i * hidden..][..hidden],
+                Some((_, batch_row)) => self.pass.row(self.pass.out, batch_row, self.index),
+                None => part(self.h0, i, hidden),
             };
-            self.before[place.row * hidden..][..hidden].copy_from_slice(before);
+            part_mut(self.before, row, hidden).copy_from_slice(before);
             let previous = match earlier {
                 _ if C::CELL == 0 => before,
-                Some(earlier) => &self.saved[earlier.row * hidden..][..hidden],
-                None => &self.c0[i * hidden..][..hidden],
+                Some((row, _)) => part(self.saved, row, hidden),
+                None => part(self.c0, i, hidden),
             };
             C::backward(BackwardStep {
-                gates: &self.gates[place.row * C::GATES * hidden..][..C::GATES * hidden],
-                saved: &self.saved[place.row * C::SAVED * hidden..][..C::SAVED * hidden],
+                gates: part(self.gates, row, C::GATES * hidden),
+                saved: part(self.saved, row, C::SAVED * hidden),
                 previous,
                 d_hidden,
-                d_cell: &mut self.d_cell[i * C::CELL * hidden..][..C::CELL * hidden],
-                grads,
+                d_cell: part_mut(self.d_cell, i, C::CELL * hidden),
+                d_sums: part_mut(self.d_sums, row, C::SUMS * hidden),
             });
-            self.grads[place.row * width..][..width].copy_from_slice(grads);
         }
     }
 }
 
-impl<T> Pass<'_, T> {
-    /// The part of one direction of a row of `out` or of `d_out`.
+/// One step of a job, compiled for the best instruction set. A closure would not do: a long one is not inlined.
+struct OneStep<'a, 'b, T, C> {
+    job: &'a mut Job<'b, T>,
+    time: usize,
+    cell: PhantomData<C>,
+}
+
+impl<T: Float, C: Cell> WithSimd for OneStep<'_, '_, T, C> {
+    type Output = ();
+
     #[inline(always)]
-    fn row<'a>(&self, rows: &'a [T], batch_row: usize, direction: usize) -> &'a [T] {
-        &rows[(batch_row * self.sizes.directions + direction) * self.sizes.hidden..][..self.sizes.hidden]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.job.step::<C>(self.time);
     }
 }
 
 impl<T: Float> Steps<'_, T> {
-    /// The gradients of everything but the inputs, from those of all steps.
-    fn gradients<C: Cell>(self, rows: usize, sizes: Sizes, xs: &[T], of: Backward<T>) -> Gradients<T> {
-        let (hidden, width) = (sizes.hidden, C::GRADS * sizes.hidden);
-        let matrix = |columns: usize| Matrix::rows(&self.grads[(columns * hidden).min(self.grads.len())..], width);
+    /// The gradients of the inputs, packed, written to `d_xs` or added to what is there.
+    fn add_to_inputs<C: Cell>(&self, direction: &Direction<T>, sizes: Sizes, add: bool, d_xs: &mut [T]) {
+        let Sizes { input, hidden, .. } = sizes;
+        let size = (self.before.len() / hidden, C::GATES * hidden, input);
+        let d_sums = Matrix::rows(self.d_sums, C::SUMS * hidden);
+        par_product(size, d_xs, input, add, d_sums, Matrix::rows(direction.weight_ih, input));
+    }
+
+    /// The gradients of everything but the inputs, from those of all steps and from `xs`, packed.
+    fn gradients<C: Cell>(self, num_rows: usize, sizes: Sizes, xs: &[T], of: Backward<T>) -> Gradients<T> {
+        let Sizes { input, hidden, .. } = sizes;
+        let d_sums = |from: usize| {
+            let data = &self.d_sums[(from * hidden).min(self.d_sums.len())..];
+            Matrix::rows(data, C::SUMS * hidden).transposed()
+        };
         let mut weight_ih = Vec::new();
         if of.wanted.weight_ih {
-            weight_ih = vec![T::zero(); C::GATES * hidden * sizes.input];
-            let size = (C::GATES * hidden, rows, sizes.input);
-            par_product(
-                size,
-                &mut weight_ih,
-                sizes.input,
-                false,
-                matrix(0).transposed(),
-                Matrix::rows(xs, sizes.input),
-            );
+            weight_ih = vec![T::zero(); C::GATES * hidden * input];
+            let size = (C::GATES * hidden, num_rows, input);
+            par_product(size, &mut weight_ih, input, false, d_sums(0), Matrix::rows(xs, input));
         }
         let mut weight_hh = Vec::new();
         if of.wanted.weight_hh {
             weight_hh = vec![T::zero(); C::GATES * hidden * hidden];
             for part in C::RECURRENT {
-                let out = &mut weight_hh[part.weight_rows * hidden * hidden..];
-                let before = Matrix::rows(self.before, hidden);
-                let grads = matrix(part.grads).transposed();
-                par_product((part.len * hidden, rows, hidden), out, hidden, false, grads, before);
+                let (out, before) = (&mut weight_hh[part.rows * hidden * hidden..], Matrix::rows(self.before, hidden));
+                par_product((part.len * hidden, num_rows, hidden), out, hidden, false, d_sums(part.sums), before);
             }
         }
-        let mut bias = [Vec::new(), Vec::new()];
-        if of.wanted.bias {
-            let add = |row: usize, sums: &mut [T]| {
-                let grads = &self.grads[row * width..][..width];
-                simd(|| sums.iter_mut().zip(grads).for_each(|(sum, &grad)| *sum += grad));
-            };
-            let sums = sum_rows(rows, width, width, add);
-            let parts = C::RECURRENT.iter().map(|part| &sums[part.grads * hidden..][..part.len * hidden]);
-            bias = [sums[..C::GATES * hidden].to_vec(), parts.collect::<Vec<_>>().concat()];
-        }
+        let bias = if of.wanted.bias { self.d_bias::<C>(num_rows, hidden) } else { [Vec::new(), Vec::new()] };
         Gradients { weight_ih, weight_hh, bias, states: of.d_states }
     }
+
+    fn d_bias<C: Cell>(&self, num_rows: usize, hidden: usize) -> [Vec<T>; 2] {
+        let width = C::SUMS * hidden;
+        let add = |row: usize, totals: &mut [T]| {
+            let d_sums = part(self.d_sums, row, width);
+            simd(|| totals.iter_mut().zip(d_sums).for_each(|(total, &grad)| *total += grad));
+        };
+        let totals = sum_rows(num_rows, width, width, add);
+        let recurrent = C::RECURRENT.iter().map(|part| &totals[part.sums * hidden..][..part.len * hidden]);
+        [totals[..C::GATES * hidden].to_vec(), recurrent.collect::<Vec<_>>().concat()]
+    }
+}
+
+/// Cuts the first `len` elements off `rest`.
+fn take_shared<'a, T>(rest: &mut &'a [T], len: usize) -> &'a [T] {
+    let (first, after) = rest.split_at(len);
+    *rest = after;
+    first
 }

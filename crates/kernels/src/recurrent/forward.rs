@@ -1,18 +1,20 @@
-//! The forward over all steps.
-//!
-//! One product projects the inputs of all steps; then each block of samples runs through its steps in a job of its own,
-//! with no word to the others.
+//! The forward over all steps: each block of samples runs through its steps in a job of its own, with no word to the others.
 
+use std::marker::PhantomData;
+
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::cell::{Cell, Step};
-use super::sequences::{Block, Sequences};
-use crate::cpu::{Element, Float, Matrix, chunks, par_product, product, simd};
+use super::sequences::{Block, Sequences, directed};
+use crate::cpu::{Element, Float, Matrix, chunks, product};
 
 /// Multiply-adds of all steps below which jobs are not worth handing over.
 const MIN_PARALLEL: usize = 1 << 19;
-/// Rows that a transposition writes at once: a cache line of f32 of what it reads.
-const TRANSPOSE_ROWS: usize = 16;
+/// Rows whose inputs are projected by one product: enough for full speed, few enough that they stay in the cache.
+const PROJECTED_ROWS: usize = 64;
+/// Rows and columns of a matrix that are transposed together: a cache line of f32.
+const TILE: usize = 16;
 
 #[derive(Clone, Copy)]
 pub(super) struct Sizes {
@@ -37,62 +39,84 @@ pub(super) struct Trace<T> {
     pub saved: Vec<T>,
 }
 
-/// States (sample, width) of one direction, or their gradients, samples in the order of computation.
+/// States (sample, hidden) of one direction, or their gradients, samples in the order of computation.
 pub(super) struct States<T> {
     pub hidden: Vec<T>,
     pub cell: Vec<T>,
 }
 
-/// The hidden states of all steps (batch, seq_len, directions · hidden), what the backward needs, the final states.
+/// What the forward gives.
+pub(super) struct Outcome<T> {
+    /// The hidden states of all steps (batch, seq_len, directions · hidden).
+    pub out: Vec<T>,
+    pub traces: Vec<Trace<T>>,
+    /// The final states.
+    pub states: Vec<States<T>>,
+}
+
 pub(super) fn forward<T: Float, C: Cell>(
     sequences: &Sequences,
     sizes: Sizes,
     xs: &[T],
     directions: &[Direction<T>],
-) -> (Vec<T>, Vec<Trace<T>>, Vec<States<T>>) {
-    let (hidden, width) = (sizes.hidden, C::GATES * sizes.hidden);
-    let xs = sequences.pack(xs, sizes.input);
+) -> Outcome<T> {
+    let Sizes { input, hidden, .. } = sizes;
+    let (num_rows, width) = (sequences.num_rows, C::GATES * hidden);
     let mut out = vec![T::zero(); sequences.batch() * sequences.seq_len * directions.len() * hidden];
     let mut out_rows: Vec<_> = out.chunks_mut(hidden).map(Some).collect();
     let no_bias = vec![T::zero(); width];
-    let (mut traces, mut states) = (Vec::new(), Vec::new());
-    for direction in directions {
-        let mut gates = vec![T::zero(); sequences.num_rows * width];
-        let weight = Matrix::rows(direction.weight_ih, sizes.input).transposed();
-        let size = (sequences.num_rows, sizes.input, width);
-        par_product(size, &mut gates, width, false, Matrix::rows(&xs, sizes.input), weight);
-        traces.push(Trace { gates, saved: vec![T::zero(); sequences.num_rows * C::SAVED * hidden] });
-        states.push(States {
-            hidden: sequences.in_order(direction.h0, hidden),
-            cell: sequences.in_order(direction.c0, C::CELL * hidden),
-        });
-    }
-    T::with_scratch(directions.len() * hidden * width, |weights| {
+    let mut traces: Vec<_> = directions.iter().map(|_| Trace::new::<C>(num_rows, hidden)).collect();
+    let mut states: Vec<_> = directions.iter().map(|direction| direction.initial::<C>(sequences, hidden)).collect();
+    T::with_scratch(num_rows * input + directions.len() * (input + hidden) * width, |mut rest| {
+        let packed = take(&mut rest, num_rows * input);
+        sequences.pack(xs, input, packed);
         let mut jobs = Vec::new();
-        let each = directions.iter().zip(weights.chunks_mut(hidden * width)).zip(traces.iter_mut().zip(&mut states));
-        for (index, ((direction, weight), (trace, state))) in each.enumerate() {
-            transpose(direction.weight_hh, hidden, weight);
-            let (mut gates, mut saved) = (&mut trace.gates[..], &mut trace.saved[..]);
-            let (mut hiddens, mut cells) = (&mut state.hidden[..], &mut state.cell[..]);
-            for block in sequences.blocks() {
-                let (rows, samples) = (block.rows().len(), block.samples().len());
+        for (index, (direction, (trace, states))) in
+            directions.iter().zip(traces.iter_mut().zip(&mut states)).enumerate()
+        {
+            let weight_ih = transposed(direction.weight_ih, input, num_rows, take(&mut rest, input * width));
+            let weight_hh = transposed(direction.weight_hh, hidden, sequences.batch(), take(&mut rest, hidden * width));
+            let (mut xs, mut gates, mut saved) = (&*packed, &mut trace.gates[..], &mut trace.saved[..]);
+            let (mut hiddens, mut cells) = (&mut states.hidden[..], &mut states.cell[..]);
+            for block in &sequences.blocks {
+                let (rows, samples) = (block.num_rows(), block.num_samples());
+                let own;
+                (own, xs) = xs.split_at(rows * input);
+                let row_of = |row: usize| out_rows[row * directions.len() + index].take();
                 jobs.push(Job {
-                    hidden_size: hidden,
+                    sizes,
+                    block,
                     reverse: direction.reverse,
-                    weight,
+                    xs: own,
+                    weight_ih,
+                    weight_hh,
                     bias: direction.bias.unwrap_or([&no_bias; 2]),
                     gates: take(&mut gates, rows * width),
                     saved: take(&mut saved, rows * C::SAVED * hidden),
                     hidden: take(&mut hiddens, samples * hidden),
                     cell: take(&mut cells, samples * C::CELL * hidden),
-                    out: block.batch_rows().filter_map(|row| out_rows[row * sizes.directions + index].take()).collect(),
-                    block,
+                    out: block.batch_rows().filter_map(row_of).collect(),
                 });
             }
         }
-        run_all(jobs, sequences.num_rows * width * hidden, |job| job.run::<C>());
+        run_all(jobs, num_rows * width * hidden, |job| job.run::<C>());
     });
-    (out, traces, states)
+    Outcome { out, traces, states }
+}
+
+impl<T: Element> Trace<T> {
+    fn new<C: Cell>(num_rows: usize, hidden: usize) -> Self {
+        let rows = |width: usize| vec![T::zero(); num_rows * width * hidden];
+        Self { gates: rows(C::GATES), saved: rows(C::SAVED) }
+    }
+}
+
+impl<T: Element> Direction<'_, T> {
+    /// The initial states.
+    pub fn initial<C: Cell>(&self, sequences: &Sequences, hidden: usize) -> States<T> {
+        let cell = sequences.in_order(self.c0, C::CELL * hidden);
+        States { hidden: sequences.in_order(self.h0, hidden), cell }
+    }
 }
 
 /// Runs all jobs, in parallel where `work`, in multiply-adds, pays for it.
@@ -111,62 +135,116 @@ pub(super) fn take<'a, T>(rest: &mut &'a mut [T], len: usize) -> &'a mut [T] {
     first
 }
 
-/// `weight` of rows of `columns` elements, transposed: a small product against a transposed matrix takes several times
-/// longer, and there is one for every step.
-fn transpose<T: Element>(weight: &[T], columns: usize, out: &mut [T]) {
-    let rows = weight.len() / columns;
-    chunks(out, TRANSPOSE_ROWS * rows, |i, out| {
-        for (row, weights) in weight.chunks_exact(columns).enumerate() {
-            let weights = &weights[i * TRANSPOSE_ROWS..];
-            out[row..].iter_mut().step_by(rows).zip(weights).for_each(|(out, &weight)| *out = weight);
+/// `weight` of rows of `columns` elements, transposed, as the right side of products.
+///
+/// Against a matrix that lies transposed, a product of a few rows takes several times longer than against one that lies row
+/// by row: the copy in `out` pays at once unless no product has more than one row.
+fn transposed<'a, T: Element>(weight: &'a [T], columns: usize, rows: usize, out: &'a mut [T]) -> Matrix<'a, T> {
+    if rows <= 1 {
+        return Matrix::rows(weight, columns).transposed();
+    }
+    let width = weight.len() / columns.max(1);
+    chunks(out, TILE * width, |i, out| {
+        for start in (0..width).step_by(TILE) {
+            let (height, len) = (out.len() / width, TILE.min(width - start));
+            let mut tile = [[T::zero(); TILE]; TILE];
+            for (j, weights) in weight[start * columns..].chunks_exact(columns).take(len).enumerate() {
+                weights[i * TILE..][..height].iter().zip(&mut tile).for_each(|(&weight, column)| column[j] = weight);
+            }
+            for (out, column) in out.chunks_exact_mut(width).zip(&tile) {
+                out[start..start + len].copy_from_slice(&column[..len]);
+            }
         }
     });
+    Matrix::rows(out, width)
 }
 
 /// The steps of one block of samples in one direction.
 struct Job<'a, T> {
-    hidden_size: usize,
-    block: Block<'a>,
+    sizes: Sizes,
+    block: &'a Block,
     reverse: bool,
-    /// `weight_hh`, transposed.
-    weight: &'a [T],
+    xs: &'a [T],
+    weight_ih: Matrix<'a, T>,
+    weight_hh: Matrix<'a, T>,
     bias: [&'a [T]; 2],
     gates: &'a mut [T],
     saved: &'a mut [T],
     hidden: &'a mut [T],
     cell: &'a mut [T],
-    /// By packed row.
+    /// By row of the block.
     out: Vec<&'a mut [T]>,
 }
 
 impl<T: Float> Job<'_, T> {
     fn run<C: Cell>(mut self) {
-        let (hidden, width) = (self.hidden_size, C::GATES * self.hidden_size);
-        T::with_scratch(self.block.samples().len() * width, |recurrent| {
-            for step in 0..self.block.num_steps() {
-                let size = (self.block.running(step), hidden, width);
-                let (states, weight) = (Matrix::rows(self.hidden, hidden), Matrix::rows(self.weight, width));
-                product(size, recurrent, width, false, states, weight);
-                simd(|| self.step::<C>(step, recurrent));
+        let Sizes { input, hidden, .. } = self.sizes;
+        let (width, num_steps) = (C::SUMS * hidden, self.block.num_steps());
+        let at_once = (PROJECTED_ROWS / self.block.num_samples()).max(1);
+        T::with_scratch(at_once * self.block.num_samples() * width, |sums| {
+            for chunk in directed(0..num_steps.div_ceil(at_once), self.reverse) {
+                let times = chunk * at_once..((chunk + 1) * at_once).min(num_steps);
+                let rows = self.block.rows(times.clone());
+                let xs = Matrix::rows(&self.xs[rows.start * input..], input);
+                product((rows.len(), input, C::GATES * hidden), sums, width, false, xs, self.weight_ih);
+                for time in directed(times, self.reverse) {
+                    let now = self.block.rows(time..time + 1);
+                    let sums = &mut sums[(now.start - rows.start) * width..(now.end - rows.start) * width];
+                    self.add_recurrent::<C>(now.len(), sums);
+                    Arch::new().dispatch(OneStep::<_, C> { job: &mut self, time, sums, cell: PhantomData });
+                }
             }
         });
     }
 
+    /// Adds what the hidden states contribute to the sums of the samples that are running.
+    fn add_recurrent<C: Cell>(&self, running: usize, sums: &mut [T]) {
+        let (hidden, weight) = (self.sizes.hidden, self.weight_hh);
+        for part in C::RECURRENT {
+            let weight = Matrix { data: &weight.data[part.rows * hidden * weight.column_stride..], ..weight };
+            let (sums, states) = (&mut sums[part.sums * hidden..], Matrix::rows(self.hidden, hidden));
+            let size = (running, hidden, part.len * hidden);
+            product(size, sums, C::SUMS * hidden, part.sums < C::GATES, states, weight);
+        }
+    }
+
     #[inline(always)]
-    fn step<C: Cell>(&mut self, step: usize, recurrent: &[T]) {
-        let (hidden, width) = (self.hidden_size, C::GATES * self.hidden_size);
-        for i in 0..self.block.running(step) {
-            let row = self.block.place(i, step, self.reverse).row;
-            let state = &mut self.hidden[i * hidden..][..hidden];
+    fn step<C: Cell>(&mut self, time: usize, sums: &[T]) {
+        let (hidden, rows) = (self.sizes.hidden, self.block.rows(time..time + 1));
+        for ((i, row), sums) in rows.enumerate().zip(sums.chunks_exact(C::SUMS * hidden)) {
+            let state = part_mut(self.hidden, i, hidden);
             C::forward(Step {
-                gates: &mut self.gates[row * width..][..width],
-                recurrent: &recurrent[i * width..][..width],
+                sums,
                 bias: self.bias,
+                gates: part_mut(self.gates, row, C::GATES * hidden),
                 hidden: state,
-                cell: &mut self.cell[i * C::CELL * hidden..][..C::CELL * hidden],
-                saved: &mut self.saved[row * C::SAVED * hidden..][..C::SAVED * hidden],
+                cell: part_mut(self.cell, i, C::CELL * hidden),
+                saved: part_mut(self.saved, row, C::SAVED * hidden),
             });
             self.out[row].copy_from_slice(state);
         }
+    }
+}
+
+/// Row `row` of `width` elements.
+#[inline(always)]
+pub(super) fn part_mut<T>(rows: &mut [T], row: usize, width: usize) -> &mut [T] {
+    &mut rows[row * width..][..width]
+}
+
+/// One step of a job, compiled for the best instruction set. A closure would not do: a long one is not inlined.
+struct OneStep<'a, 'b, T, C> {
+    job: &'a mut Job<'b, T>,
+    time: usize,
+    sums: &'a [T],
+    cell: PhantomData<C>,
+}
+
+impl<T: Float, C: Cell> WithSimd for OneStep<'_, '_, T, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.job.step::<C>(self.time, self.sums);
     }
 }

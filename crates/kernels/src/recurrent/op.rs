@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use super::Inputs;
 use super::backward::{Backward, Gradients, Pass, Wanted};
 use super::cell::Cell;
-use super::forward::{Direction, Sizes, States, Trace, forward};
+use super::forward::{Direction, Outcome, Sizes, States, Trace, forward};
 use super::sequences::Sequences;
 use crate::Result;
 use crate::cpu::{Float, Function, by_float, output, record, tensor, with_all_values};
@@ -23,7 +23,7 @@ fn typed<T: Float, C: Cell>(inputs: &Inputs) -> Result<Vec<Tensor>> {
     let sequences = Sequences::new(batch, seq_len, inputs.lengths);
     let mut tensors = vec![inputs.xs];
     let slots: Vec<_> = inputs.directions.iter().map(|direction| Slots::fill(direction, &mut tensors)).collect();
-    let (out, traces, states) = with_all_values(&tensors, |values| {
+    let Outcome { out, traces, states } = with_all_values(&tensors, |values| {
         let directions: Vec<_> = slots.iter().map(|slots| slots.direction(values)).collect();
         Ok(forward::<T, C>(&sequences, sizes, values[0], &directions))
     })?;
@@ -104,7 +104,7 @@ impl<T: Float, C: Cell> Function for Recurrence<T, C> {
         grads: &[Option<Tensor>],
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let Some(d_out) = &grads[0] else { candle_core::bail!("{}: no gradient of the output", C::NAME) };
+        let d_out = &grads[0].clone().map_or_else(|| out.zeros_like(), Ok)?;
         let mut d_states =
             grads[1..].chunks(1 + C::CELL).map(|grads| self.d_states(grads)).collect::<Result<Vec<_>>>()?;
         let tensors: Vec<_> = inputs.iter().chain([out, d_out]).collect();

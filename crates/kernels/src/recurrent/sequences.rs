@@ -1,85 +1,70 @@
 //! Samples of unequal length: the order in which they are computed and where their steps lie.
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::ops::Range;
 
-use crate::cpu::Element;
+use crate::cpu::{Element, rows};
 
-/// Samples that one job carries through all steps: enough for a product at full speed, few enough for many jobs.
+/// Samples that one job carries through all steps: enough for products at full speed, few enough for many jobs.
 const BLOCK: usize = 16;
 
-/// The valid steps of a batch, packed: one row for each, sample after sample in the order of falling length, so that the
-/// samples that are still running at a step are the first ones of their block.
+/// The valid steps of a batch, packed without padding.
+///
+/// The samples are taken by falling length, in blocks. In a block, time after time, come the rows of the samples that are
+/// running at that time: the first ones.
 pub(super) struct Sequences {
     pub seq_len: usize,
+    pub num_rows: usize,
+    pub blocks: Vec<Block>,
     /// The samples by falling length.
     order: Vec<usize>,
-    /// Their lengths.
-    lengths: Vec<usize>,
-    /// The first row of each.
+}
+
+/// Samples that run together.
+pub(super) struct Block {
+    /// The samples, of falling length.
+    samples: Vec<usize>,
+    /// The row of each time's first sample, and that after the last.
     first_rows: Vec<usize>,
-    pub num_rows: usize,
+    seq_len: usize,
 }
 
 impl Sequences {
     /// `batch` samples of `lengths`, at most `seq_len` each, which is also the length where none are given.
     pub fn new(batch: usize, seq_len: usize, lengths: Option<&[usize]>) -> Self {
-        let length = |&sample: &usize| lengths.map_or(seq_len, |lengths| lengths[sample]);
+        let length = |sample: usize| lengths.map_or(seq_len, |lengths| lengths[sample]);
         let mut order: Vec<usize> = (0..batch).collect();
-        order.sort_by_key(|sample| Reverse(length(sample)));
-        let lengths: Vec<usize> = order.iter().map(length).collect();
-        let mut num_rows = 0;
-        let mut first_row = |length: &usize| {
-            num_rows += length;
-            num_rows - length
-        };
-        let first_rows = lengths.iter().map(&mut first_row).collect();
-        Self { seq_len, order, lengths, first_rows, num_rows }
+        order.sort_by_key(|&sample| Reverse(length(sample)));
+        let blocks: Vec<_> = order.chunks(BLOCK).map(|samples| Block::new(samples, seq_len, length)).collect();
+        let num_rows = blocks.iter().map(Block::num_rows).sum();
+        Self { seq_len, num_rows, blocks, order }
     }
 
     pub fn batch(&self) -> usize {
         self.order.len()
     }
 
-    /// Whether the packed rows are those of the batch as it is.
-    fn is_whole(&self) -> bool {
-        self.num_rows == self.batch() * self.seq_len
+    /// For each packed row, the row (sample, time) of the batch.
+    fn batch_rows(&self) -> Vec<usize> {
+        self.blocks.iter().flat_map(Block::batch_rows).collect()
     }
 
-    /// The blocks of samples that run together.
-    pub fn blocks(&self) -> impl Iterator<Item = Block<'_>> {
-        let starts = (0..self.batch()).step_by(BLOCK);
-        starts.map(|start| Block { all: self, samples: start..(start + BLOCK).min(self.batch()) })
-    }
-
-    /// For each packed row of these samples, the row (sample, time) of the batch.
-    fn batch_rows(&self, samples: Range<usize>) -> impl Iterator<Item = usize> {
-        samples.flat_map(|i| {
-            let start = self.order[i] * self.seq_len;
-            start..start + self.lengths[i]
-        })
-    }
-
-    /// The packed rows of `xs` (batch, seq_len, width).
-    pub fn pack<'a, T: Element>(&self, xs: &'a [T], width: usize) -> Cow<'a, [T]> {
-        if self.is_whole() {
-            return Cow::Borrowed(xs);
-        }
-        let mut packed = Vec::with_capacity(self.num_rows * width);
-        self.batch_rows(0..self.batch()).for_each(|row| packed.extend_from_slice(&xs[row * width..][..width]));
-        Cow::Owned(packed)
+    /// `xs` (batch, seq_len, width), packed into `out`.
+    pub fn pack<T: Element>(&self, xs: &[T], width: usize, out: &mut [T]) {
+        let batch_rows = self.batch_rows();
+        rows(out, width, |row, out| out.copy_from_slice(&xs[batch_rows[row] * width..][..width]));
     }
 
     /// `packed` as (batch, seq_len, width), with zeros beyond each sample's length.
-    pub fn unpack<T: Element>(&self, packed: Vec<T>, width: usize) -> Vec<T> {
-        if self.is_whole() {
-            return packed;
-        }
-        let mut xs = vec![T::zero(); self.batch() * self.seq_len * width];
-        for (i, row) in self.batch_rows(0..self.batch()).enumerate() {
-            xs[row * width..][..width].copy_from_slice(&packed[i * width..][..width]);
-        }
+    pub fn unpack<T: Element>(&self, packed: &[T], width: usize) -> Vec<T> {
+        let mut packed_rows = vec![None; self.batch() * self.seq_len];
+        self.batch_rows().iter().enumerate().for_each(|(row, &batch_row)| packed_rows[batch_row] = Some(row));
+        let mut xs = vec![T::zero(); packed_rows.len() * width];
+        rows(&mut xs, width, |batch_row, xs| {
+            if let Some(row) = packed_rows[batch_row] {
+                xs.copy_from_slice(&packed[row * width..][..width]);
+            }
+        });
         xs
     }
 
@@ -101,60 +86,56 @@ impl Sequences {
     }
 }
 
-/// Samples that run together.
-pub(super) struct Block<'a> {
-    all: &'a Sequences,
-    samples: Range<usize>,
-}
-
-impl Block<'_> {
-    /// The samples' positions in the order of computation.
-    pub fn samples(&self) -> Range<usize> {
-        self.samples.clone()
-    }
-
-    /// Their packed rows.
-    pub fn rows(&self) -> Range<usize> {
-        let end = self.all.first_rows.get(self.samples.end).copied().unwrap_or(self.all.num_rows);
-        self.all.first_rows[self.samples.start]..end
-    }
-
-    fn lengths(&self) -> &[usize] {
-        &self.all.lengths[self.samples()]
-    }
-
-    /// Steps until the last sample ends.
-    pub fn num_steps(&self) -> usize {
-        self.lengths().first().copied().unwrap_or(0)
-    }
-
-    /// How many samples run at least `step + 1` steps: the first ones.
-    pub fn running(&self, step: usize) -> usize {
-        self.lengths().partition_point(|&length| length > step)
-    }
-
-    /// Where sample `i` of the block is at `step`, in the direction of computation.
-    pub fn place(&self, i: usize, step: usize, reverse: bool) -> Place {
-        let at = self.samples.start + i;
-        let length = self.all.lengths[at];
-        let time = if reverse { length - 1 - step } else { step };
-        Place {
-            row: self.all.first_rows[at] - self.all.first_rows[self.samples.start] + time,
-            batch_row: self.all.order[at] * self.all.seq_len + time,
+impl Block {
+    fn new(samples: &[usize], seq_len: usize, length: impl Fn(usize) -> usize) -> Self {
+        let num_steps = samples.first().map_or(0, |&sample| length(sample));
+        let running = |time: usize| samples.partition_point(|&sample| length(sample) > time);
+        let mut first_rows = vec![0];
+        for time in 0..num_steps {
+            first_rows.push(first_rows[time] + running(time));
         }
+        Self { samples: samples.to_vec(), first_rows, seq_len }
     }
 
-    /// The rows of the batch of all steps of the block, in packed order.
+    pub fn num_samples(&self) -> usize {
+        self.samples.len()
+    }
+
+    pub fn num_rows(&self) -> usize {
+        self.first_rows[self.num_steps()]
+    }
+
+    /// The length of the longest sample.
+    pub fn num_steps(&self) -> usize {
+        self.first_rows.len() - 1
+    }
+
+    /// The rows of a range of times, counted in the block.
+    pub fn rows(&self, times: Range<usize>) -> Range<usize> {
+        self.first_rows[times.start]..self.first_rows[times.end]
+    }
+
+    /// The row of sample `i` of the block at `time`, if it is running then.
+    #[inline(always)]
+    pub fn row(&self, time: usize, i: usize) -> Option<usize> {
+        let row = self.first_rows.get(time)? + i;
+        (row < *self.first_rows.get(time + 1)?).then_some(row)
+    }
+
+    /// The row (sample, time) of the batch of sample `i` of the block.
+    #[inline(always)]
+    pub fn batch_row(&self, time: usize, i: usize) -> usize {
+        self.samples[i] * self.seq_len + time
+    }
+
+    /// The rows of the batch in packed order.
     pub fn batch_rows(&self) -> impl Iterator<Item = usize> {
-        self.all.batch_rows(self.samples())
+        let rows_at = |time: usize| self.rows(time..time + 1).enumerate();
+        (0..self.num_steps()).flat_map(move |time| rows_at(time).map(move |(i, _)| self.batch_row(time, i)))
     }
 }
 
-/// One step of one sample.
-#[derive(Clone, Copy)]
-pub(super) struct Place {
-    /// Among the packed rows of the block.
-    pub row: usize,
-    /// Among the rows (sample, time) of the batch.
-    pub batch_row: usize,
+/// A range from its end to its start if `reverse`, else from start to end.
+pub(super) fn directed(range: Range<usize>, reverse: bool) -> impl Iterator<Item = usize> {
+    range.clone().map(move |i| if reverse { range.start + range.end - 1 - i } else { i })
 }

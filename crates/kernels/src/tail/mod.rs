@@ -55,11 +55,6 @@ pub struct Tailed {
 }
 
 impl Tail<'_> {
-    /// Whether nothing follows.
-    pub fn is_empty(&self) -> bool {
-        self.batch_norm.is_none() && self.residual.is_none() && self.activation.is_none() && self.max_pool.is_none()
-    }
-
     /// Checks the tail of a result of shape `dims` that is like `xs`; gives the windows of the pooling.
     fn check(&self, name: &str, xs: &Tensor, dims: [usize; 4]) -> Result<Option<[Windows; 2]>> {
         if let Some(norm) = &self.batch_norm {

@@ -13,8 +13,7 @@ use rayon::prelude::*;
 
 use super::geometry::Geometry;
 use super::op::Direction;
-use super::product::{Matrix, product};
-use crate::cpu::{Element, simd};
+use crate::cpu::{Element, Matrix, product, simd};
 use lanes::LANES;
 use pixels::{Window, gather, scatter};
 use tiling::{Part, Stack, Tiling};

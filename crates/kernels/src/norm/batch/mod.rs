@@ -8,7 +8,7 @@ use candle_core::Tensor;
 
 use super::layer::check_eps;
 use crate::Result;
-use crate::cpu::{by_float, check_same_kind, is_fused, with_values};
+use crate::cpu::{apply3, by_float, check_same_kind, is_fused, with_values};
 pub(crate) use op::{BatchNorm, GradSums, Statistics};
 
 /// Normalises each channel by its own mean and variance over the batch, as PyTorch's `batch_norm` in training.
@@ -86,7 +86,7 @@ fn apply(xs: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>, op: BatchN
         Some(bias) => bias.contiguous()?,
         None => Tensor::zeros(channels, xs.dtype(), xs.device())?,
     };
-    xs.apply_op3(&weight, &bias, op)
+    apply3(xs, &weight, &bias, op)
 }
 
 /// The number of channels, after checking that everything fits.

@@ -17,10 +17,9 @@ impl Cell for Gru {
     /// W_hn h + b_hn.
     const SAVED: usize = 1;
     const CELL: usize = 0;
-    /// Of r, z, n, and of W_hn h.
-    const GRADS: usize = 4;
-    const RECURRENT: &'static [Part] =
-        &[Part { grads: 0, weight_rows: 0, len: 2 }, Part { grads: 3, weight_rows: 2, len: 1 }];
+    /// W_hn h has its own.
+    const SUMS: usize = 4;
+    const RECURRENT: &'static [Part] = &[Part { rows: 0, sums: 0, len: 2 }, Part { rows: 2, sums: 3, len: 1 }];
     const CARRIES: bool = true;
 
     #[inline(always)]
@@ -28,9 +27,9 @@ impl Cell for Gru {
         step.activate(0..2, sigmoid);
         let [r, z, n] = parts_mut(step.gates);
         let [bias_in, bias_hn] = step.bias.map(|bias| parts::<_, 3>(bias)[2]);
-        let [_, _, recurrent] = parts(step.recurrent);
-        update(step.saved, [recurrent, bias_hn], |_, [x, b]| x + b);
-        update(n, [bias_in, r, step.saved], |x, [b, r, s]| tanh(x + b + r * s));
+        let [_, _, sums_in, sums_hn] = parts(step.sums);
+        update(step.saved, [sums_hn, bias_hn], |_, [x, b]| x + b);
+        update(n, [sums_in, bias_in, r, step.saved], |_, [x, b, r, s]| tanh(x + b + r * s));
         update(step.hidden, [z, n], |h, [z, n]| n + z * (h - n));
     }
 
@@ -38,7 +37,7 @@ impl Cell for Gru {
     fn backward<T: Float>(step: BackwardStep<T>) {
         let one = T::one();
         let [r, z, n] = parts(step.gates);
-        let [dr, dz, dn, ds] = parts_mut(step.grads);
+        let [dr, dz, dn, ds] = parts_mut(step.d_sums);
         let dh = step.d_hidden;
         update(dz, [dh, step.previous, n, z], |_, [dh, h, n, z]| dh * (h - n) * (z * (one - z)));
         update(dn, [dh, z, n], |_, [dh, z, n]| dh * (one - z) * (one - n * n));

@@ -17,8 +17,8 @@ impl Cell for Lstm {
     /// The new cell state.
     const SAVED: usize = 1;
     const CELL: usize = 1;
-    const GRADS: usize = 4;
-    const RECURRENT: &'static [Part] = &[Part { grads: 0, weight_rows: 0, len: 4 }];
+    const SUMS: usize = 4;
+    const RECURRENT: &'static [Part] = &[Part { rows: 0, sums: 0, len: 4 }];
     const CARRIES: bool = false;
 
     #[inline(always)]
@@ -36,7 +36,7 @@ impl Cell for Lstm {
     fn backward<T: Float>(step: BackwardStep<T>) {
         let one = T::one();
         let [i, f, g, o] = parts(step.gates);
-        let [di, df, dg, d_o] = parts_mut(step.grads);
+        let [di, df, dg, d_o] = parts_mut(step.d_sums);
         let (dh, dc) = (&*step.d_hidden, step.d_cell);
         // Until it is known, dg holds tanh(c').
         update(dg, [step.saved], |_, [c]| tanh(c));

@@ -21,13 +21,13 @@ pub(super) trait Cell: Send + Sync + 'static {
     const NAME: &'static str;
     /// Gates: rows of the weights.
     const GATES: usize;
-    /// What a step keeps for the backward besides the gates.
+    /// What a step keeps for the backward besides the gates' values.
     const SAVED: usize;
     /// The cell state beside the hidden state.
     const CELL: usize;
-    /// Gradients of a step: those of `weight_ih · x` for every gate, then those of `weight_hh · h` that differ from them.
-    const GRADS: usize;
-    /// Where the gradients of `weight_hh · h` lie among them.
+    /// Sums of a step: for every gate `weight_ih · x`, plus `weight_hh · h` unless that stands among further sums.
+    const SUMS: usize;
+    /// Where `weight_hh · h` goes.
     const RECURRENT: &'static [Part];
     /// Whether `backward` leaves a part of the previous hidden state's gradient in `d_hidden`.
     const CARRIES: bool;
@@ -48,21 +48,21 @@ pub(super) trait Cell: Send + Sync + 'static {
     ) -> Result<(Tensor, Option<Tensor>)>;
 }
 
-/// A range of the gradients of a step that belongs to a range of the rows of `weight_hh`.
+/// Rows of `weight_hh` and the sums that they belong to.
 pub(super) struct Part {
-    pub grads: usize,
-    pub weight_rows: usize,
+    pub rows: usize,
+    pub sums: usize,
     pub len: usize,
 }
 
 /// One step of one sample, forward.
 pub(super) struct Step<'a, T> {
-    /// `weight_ih · x`, which the gates' values replace.
-    pub gates: &'a mut [T],
-    /// `weight_hh · h`.
-    pub recurrent: &'a [T],
+    /// The sums without their biases.
+    pub sums: &'a [T],
     /// `bias_ih` and `bias_hh`.
     pub bias: [&'a [T]; 2],
+    /// The gates' values.
+    pub gates: &'a mut [T],
     /// The state before the step, which that after it replaces.
     pub hidden: &'a mut [T],
     pub cell: &'a mut [T],
@@ -71,14 +71,13 @@ pub(super) struct Step<'a, T> {
 }
 
 impl<T: Float> Step<'_, T> {
-    /// The activation of these gates' sums.
+    /// The values of these gates: the activation of their sums.
     #[inline(always)]
     fn activate(&mut self, gates: Range<usize>, activation: impl Fn(T) -> T) {
         let range = gates.start * self.hidden.len()..gates.end * self.hidden.len();
         let [bias_ih, bias_hh] = self.bias.map(|bias| &bias[range.clone()]);
-        update(&mut self.gates[range.clone()], [&self.recurrent[range], bias_ih, bias_hh], |x, [h, a, b]| {
-            activation(x + h + (a + b))
-        });
+        let inputs = [&self.sums[range.clone()], bias_ih, bias_hh];
+        update(&mut self.gates[range], inputs, |_, [x, a, b]| activation(x + (a + b)));
     }
 }
 
@@ -94,8 +93,8 @@ pub(super) struct BackwardStep<'a, T> {
     pub d_hidden: &'a mut [T],
     /// The gradient of the new cell state, replaced by that of the previous one.
     pub d_cell: &'a mut [T],
-    /// The gradients of the step, in the order of [`Cell::GRADS`].
-    pub grads: &'a mut [T],
+    /// The gradients of the sums.
+    pub d_sums: &'a mut [T],
 }
 
 /// Replaces every element of `out` by `f` of it and of the elements of `inputs` at its place.

@@ -21,8 +21,8 @@ macro_rules! rnn {
             const GATES: usize = 1;
             const SAVED: usize = 0;
             const CELL: usize = 0;
-            const GRADS: usize = 1;
-            const RECURRENT: &'static [Part] = &[Part { grads: 0, weight_rows: 0, len: 1 }];
+            const SUMS: usize = 1;
+            const RECURRENT: &'static [Part] = &[Part { rows: 0, sums: 0, len: 1 }];
             const CARRIES: bool = false;
 
             #[inline(always)]
@@ -33,7 +33,7 @@ macro_rules! rnn {
 
             #[inline(always)]
             fn backward<T: Float>(step: BackwardStep<T>) {
-                update(step.grads, [step.d_hidden, step.gates], |_, [dh, h]| $slope(dh, h));
+                update(step.d_sums, [step.d_hidden, step.gates], |_, [dh, h]| $slope(dh, h));
             }
 
             fn composed(
