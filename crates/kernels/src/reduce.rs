@@ -248,7 +248,9 @@ mod tests {
     /// Sizes on both sides of every threshold, values and gradients against Candle's.
     #[test]
     fn equal_candle() {
-        for dims in [[2, 3, 4], [300, 70, 9], [3, 40_000, 2], [1, 1, 200_000], [150_000, 1, 1], [90, 3, 1200], [2000, 5, 7]] {
+        for dims in
+            [[2, 3, 4], [300, 70, 9], [3, 40_000, 2], [1, 1, 200_000], [150_000, 1, 1], [90, 3, 1200], [2000, 5, 7]]
+        {
             let xs = random(&dims, 1).unwrap();
             let single = xs.to_dtype(DType::F32).unwrap();
             let compare = |fused: &dyn Fn(&Tensor) -> Result<Tensor>, candle: &dyn Fn(&Tensor) -> Result<Tensor>| {
