@@ -14,7 +14,7 @@ use crate::cpu::{Element, Gradients2, by_float, output, values};
 use crate::tail::Run;
 
 /// Which of the three tensors an operation computes from the other two.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
     /// From input and weight, plus a bias per output channel.
     Output,

@@ -1,10 +1,10 @@
 //! Gradients before the step: the norm of all together, scaled and limited ones.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Tensor, WithDType};
 use rayon::prelude::*;
 
 use crate::Result;
-use crate::cpu::{CHUNK, Element, by_float, is_fused, map, simd, sum_by, tensor as new_tensor, with_values};
+use crate::cpu::{CHUNK, Element, by_float, copy_in_chunks, is_fused, simd, sum_by, tensor as new_tensor, with_values};
 
 /// The Euclidean norm of all elements of `tensors`: √(sum of x²), added up in f64 and in a fixed order.
 ///
@@ -45,7 +45,7 @@ pub fn scaled(tensor: &Tensor, factor: f64) -> Result<Tensor> {
     }
     by_float!("scaled", tensor.dtype(), T => with_values::<T, _, 1>([tensor], |[xs]| {
         let factor = T::from_f64(factor);
-        new_tensor(map(xs, |x| x * factor), tensor.shape())
+        new_tensor(changed(xs, |x| x * factor), tensor.shape())
     }))
 }
 
@@ -63,8 +63,12 @@ pub fn limited(tensor: &Tensor, limit: f64) -> Result<Tensor> {
             let x = if x < low { low } else { x };
             if x > high { high } else { x }
         };
-        new_tensor(map(xs, clip), tensor.shape())
+        new_tensor(changed(xs, clip), tensor.shape())
     }))
+}
+
+fn changed<T: Element>(xs: &[T], change: impl Fn(T) -> T + Sync) -> Vec<T> {
+    copy_in_chunks(xs, CHUNK, |_, part| simd(|| part.iter_mut().for_each(|x| *x = change(*x))))
 }
 
 #[cfg(test)]

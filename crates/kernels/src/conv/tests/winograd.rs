@@ -1,6 +1,7 @@
 //! Winograd's algorithm against the products of columns, in every direction.
 
 use crate::conv::op::Direction;
+use crate::conv::winograd::tile::{Four, Tile, Two};
 use crate::conv::{dense, winograd};
 use crate::cpu::Element;
 
@@ -48,6 +49,18 @@ fn by_winograd<T: Element>(g: &Geometry, direction: Direction, operands: [&[T]; 
     }
 }
 
+fn by_tiles<T: Element, K: Tile<M, A>, const M: usize, const A: usize>(
+    g: &Geometry,
+    direction: Direction,
+    [xs, ys, weight, bias, input_bias]: [&[T]; 5],
+) -> Vec<T> {
+    match direction {
+        Direction::Output => winograd::output_by::<T, K, M, A>(g, xs, weight, Some(bias)),
+        Direction::Input => winograd::input_gradient_by::<T, K, M, A>(g, ys, weight, Some(input_bias)),
+        Direction::Weight => winograd::weight_gradient_by::<T, K, M, A>(g, xs, ys),
+    }
+}
+
 fn by_columns(g: &Geometry, direction: Direction, [xs, ys, weight, bias, input_bias]: [&[f64]; 5]) -> Vec<f64> {
     match direction {
         Direction::Output => dense::output(g, xs, weight, Some(bias)),
@@ -64,19 +77,28 @@ fn error(got: impl Iterator<Item = f64>, expected: &[f64]) -> f64 {
 }
 
 fn assert_agrees(g: &Geometry) {
-    let wide = operands(g);
-    let narrow = wide.each_ref().map(|values| narrow(values));
-    for (direction, name) in DIRECTIONS.into_iter().zip(["output", "input", "weight"]) {
-        let wide = wide.each_ref().map(Vec::as_slice);
-        let expected = by_columns(g, direction, wide);
-        let got = by_winograd(g, direction, wide);
-        assert_eq!(got.len(), expected.len());
-        let wide_error = error(got.into_iter(), &expected);
-        assert!(wide_error <= CLOSE_F64, "{name} in f64, error {wide_error} for {g:?}");
-        let got = by_winograd(g, direction, narrow.each_ref().map(Vec::as_slice));
-        let narrow_error = error(got.iter().map(|&x| x as f64), &expected);
-        assert!(narrow_error <= CLOSE_F32, "{name} in f32, error {narrow_error} for {g:?}");
+    let operands = operands(g);
+    for direction in [Direction::Output, Direction::Input, Direction::Weight] {
+        let expected = by_columns(g, direction, operands.each_ref().map(Vec::as_slice));
+        assert_tiles_agree::<Two, 2, 4>(g, direction, &operands, &expected);
+        assert_tiles_agree::<Four, 4, 6>(g, direction, &operands, &expected);
     }
+}
+
+fn assert_tiles_agree<K: Tile<M, A>, const M: usize, const A: usize>(
+    g: &Geometry,
+    direction: Direction,
+    operands: &[Vec<f64>; 5],
+    expected: &[f64],
+) {
+    let got = by_tiles::<f64, K, M, A>(g, direction, operands.each_ref().map(Vec::as_slice));
+    assert_eq!(got.len(), expected.len());
+    let wide = error(got.into_iter(), expected);
+    assert!(wide <= CLOSE_F64, "{M} x {M}, {direction:?} in f64: error {wide} for {g:?}");
+    let operands = operands.each_ref().map(|values| narrow(values));
+    let got = by_tiles::<f32, K, M, A>(g, direction, operands.each_ref().map(Vec::as_slice));
+    let narrow = error(got.iter().map(|&x| x as f64), expected);
+    assert!(narrow <= CLOSE_F32, "{M} x {M}, {direction:?} in f32: error {narrow} for {g:?}");
 }
 
 /// Numbers below a bound, the same ones every time.
@@ -93,7 +115,7 @@ impl Draw {
 fn agrees_with_columns_on_random_sizes() {
     let mut draw = Draw(5);
     let mut tried = 0;
-    while tried < 120 {
+    while tried < 100 {
         let padding = [0, 1].map(|_| [draw.below(3), draw.below(3)]);
         let size = [0, 1].map(|axis: usize| (1 + draw.below(13), padding[axis]));
         if size.iter().all(|(size, [before, after])| size + before + after >= 3) {
@@ -143,14 +165,19 @@ fn scratch_memory_may_hold_anything() {
     });
 }
 
+/// The first shape takes tiles of 2 x 2, the second one those of 4 x 4.
 #[test]
-fn gradients_of_a_served_convolution() {
-    let (xs, weight) = ([1, 16, 13, 13], [16, 16, 3, 3]);
-    let params = Conv2dParams { padding: [[1, 2], [0, 2]], ..Default::default() };
-    let g = Geometry::conv("test", &xs, &weight, &params).unwrap();
-    assert!(DIRECTIONS.into_iter().all(|direction| winograd::serves(&g, direction)));
-    let inputs = [values(&xs[..], 1).unwrap(), values(&weight[..], 2).unwrap(), values(16, 3).unwrap()];
-    check_gradients(&inputs, |t| conv2d(&t[0], &t[1], Some(&t[2]), &params)).unwrap();
+fn gradients_of_served_convolutions() {
+    for (xs, padding, four) in [([1, 16, 13, 13], [[1, 2], [0, 2]], false), ([8, 16, 7, 7], [[1, 1], [1, 1]], true)] {
+        let weight = [16, 16, 3, 3];
+        let params = Conv2dParams { padding, ..Default::default() };
+        let g = Geometry::conv("test", &xs, &weight, &params).unwrap();
+        for direction in DIRECTIONS {
+            assert!(winograd::serves(&g, direction) && winograd::prefers_four(&g, direction) == four);
+        }
+        let inputs = [values(&xs[..], 1).unwrap(), values(&weight[..], 2).unwrap(), values(16, 3).unwrap()];
+        check_gradients(&inputs, |t| conv2d(&t[0], &t[1], Some(&t[2]), &params)).unwrap();
+    }
 }
 
 #[test]
@@ -175,7 +202,9 @@ fn serves_what_it_computes() {
 
 #[test]
 fn same_bits_for_any_number_of_threads() {
-    for (xs, out_channels) in [([35, 20, 7, 6], 17), ([1, 128, 32, 30], 64), ([9, 16, 30, 40], 32)] {
+    for (xs, out_channels) in
+        [([35, 20, 7, 6], 17), ([1, 128, 32, 32], 64), ([9, 16, 30, 40], 32), ([4, 64, 14, 14], 64)]
+    {
         let g = geometry(xs, out_channels, [[1, 1]; 2]);
         let operands = operands(&g).map(|values| narrow(&values));
         let with_threads = |threads: usize| {

@@ -1,6 +1,6 @@
 //! A few neighbouring channels as one value: the unit of work of every transform.
 
-use std::ops::{Add, Sub};
+use std::ops::{Add, Mul, Sub};
 
 use crate::cpu::Element;
 
@@ -9,7 +9,7 @@ pub(super) const LANES: usize = 16;
 
 /// The values of [`LANES`] neighbouring channels.
 #[derive(Clone, Copy)]
-pub(super) struct Lanes<T>(pub [T; LANES]);
+pub(in crate::conv) struct Lanes<T>(pub [T; LANES]);
 
 impl<T: Element> Lanes<T> {
     #[inline(always)]
@@ -38,15 +38,6 @@ impl<T: Element> Lanes<T> {
     pub fn zero() -> Self {
         Self([T::zero(); LANES])
     }
-
-    #[inline(always)]
-    pub fn half(mut self) -> Self {
-        let half = T::from_f64(0.5);
-        for lane in &mut self.0 {
-            *lane *= half;
-        }
-        self
-    }
 }
 
 // Loops, since the closures of `array::map` stay calls that are compiled for the oldest machine.
@@ -70,6 +61,19 @@ impl<T: Element> Sub for Lanes<T> {
     fn sub(mut self, other: Self) -> Self {
         for i in 0..LANES {
             self.0[i] -= other.0[i];
+        }
+        self
+    }
+}
+
+impl<T: Element> Mul<f64> for Lanes<T> {
+    type Output = Self;
+
+    #[inline(always)]
+    fn mul(mut self, factor: f64) -> Self {
+        let factor = T::from_f64(factor);
+        for lane in &mut self.0 {
+            *lane *= factor;
         }
         self
     }

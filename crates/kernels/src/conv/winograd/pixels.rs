@@ -32,9 +32,9 @@ impl Window {
     fn new(part: &Part, [y, x]: [isize; 2], overlap: usize) -> Self {
         Self {
             images: part.images,
-            height: 2 * part.rows.len() + overlap,
-            width: 2 * part.width + overlap,
-            origin: [y + 2 * part.rows.start as isize, x],
+            height: part.tile * part.rows.len() + overlap,
+            width: part.tile * part.width + overlap,
+            origin: [y + (part.tile * part.rows.start) as isize, x],
         }
     }
 

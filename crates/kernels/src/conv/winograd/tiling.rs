@@ -1,8 +1,9 @@
-//! How an image is cut into tiles of 2 x 2 outputs, and which tiles are handled together.
+//! How an image is cut into tiles of outputs, and which tiles are handled together.
 
 use std::ops::Range;
 
 use super::super::geometry::Geometry;
+use super::super::op::Direction;
 use super::lanes::padded;
 
 /// Tiles of a product that make good use of the kernels it reads; smaller images are put together.
@@ -33,9 +34,11 @@ impl Planes {
     }
 }
 
-/// A convolution of `from` with 3 x 3 kernels to `to`, which is covered with tiles of 2 x 2.
+/// A convolution of `from` with 3 x 3 kernels to `to`, which is covered with tiles.
 #[derive(Clone, Copy)]
 pub(super) struct Tiling {
+    /// Rows and columns of a tile.
+    pub tile: usize,
     pub batch: usize,
     pub from: Planes,
     pub to: Planes,
@@ -45,6 +48,8 @@ pub(super) struct Tiling {
 
 /// What is handled together: the images of one block, a band of rows of tiles.
 pub(super) struct Part {
+    /// Rows and columns of a tile.
+    pub tile: usize,
     pub images: usize,
     pub rows: Range<usize>,
     /// Tiles of a row.
@@ -58,15 +63,17 @@ impl Part {
 }
 
 impl Tiling {
-    pub fn of_output(g: &Geometry) -> Self {
-        let (from, to) = (Planes::new(g.in_channels, g.input), Planes::new(g.out_channels, g.output));
-        Self { batch: g.batch, from, to, padding: g.padding.map(|p| p as isize) }
-    }
-
-    /// The input gradient is the convolution of the output's gradient with the kernels turned by 180 degrees.
-    pub fn of_input_gradient(g: &Geometry) -> Self {
-        let (from, to) = (Planes::new(g.out_channels, g.output), Planes::new(g.in_channels, g.input));
-        Self { batch: g.batch, from, to, padding: g.padding.map(|p| 2 - p as isize) }
+    /// The tiling of a direction: its output, or the convolution's for the weight gradient.
+    pub fn new(g: &Geometry, direction: Direction, tile: usize) -> Self {
+        let (input, output) = (Planes::new(g.in_channels, g.input), Planes::new(g.out_channels, g.output));
+        let padding = g.padding.map(|padding| padding as isize);
+        match direction {
+            // The convolution of the output's gradient with the kernels turned by 180 degrees.
+            Direction::Input => {
+                Self { tile, batch: g.batch, from: output, to: input, padding: padding.map(|padding| 2 - padding) }
+            }
+            _ => Self { tile, batch: g.batch, from: input, to: output, padding },
+        }
     }
 
     /// Images that one job handles together.
@@ -75,56 +82,61 @@ impl Tiling {
         images(GOOD_TILES).min(self.batch / MIN_BLOCKS).max(images(MIN_TILES)).min(self.batch).max(1)
     }
 
-    /// Whether a batch has fewer blocks than it takes to keep a machine busy.
-    pub fn has_few_blocks(&self) -> bool {
-        self.batch.div_ceil(self.images_per_block()) < MIN_BLOCKS
+    /// Blocks of images, each of them a job.
+    pub fn num_blocks(&self) -> usize {
+        self.batch.div_ceil(self.images_per_block())
+    }
+
+    /// Tiles of all images.
+    pub fn num_tiles(&self) -> usize {
+        self.batch * self.tiles_per_image()
     }
 
     /// The parts of a block of `images` images.
     pub fn parts(&self, images: usize) -> impl Iterator<Item = Part> {
         let [height, width] = self.tiles();
         let bands = if images > 1 { 1 } else { (height * width).div_ceil(MAX_TILES).min(height) };
-        let rows = height.div_ceil(bands);
-        (0..height).step_by(rows).map(move |row| Part { images, rows: row..(row + rows).min(height), width })
+        let (tile, rows) = (self.tile, height.div_ceil(bands));
+        (0..height).step_by(rows).map(move |row| Part { tile, images, rows: row..(row + rows).min(height), width })
     }
 
-    pub fn tiles_per_image(&self) -> usize {
+    fn tiles_per_image(&self) -> usize {
         let [rows, width] = self.tiles();
         rows * width
     }
 
     /// Rows and columns of tiles of an image.
     fn tiles(&self) -> [usize; 2] {
-        [self.to.height.div_ceil(2), self.to.width.div_ceil(2)]
+        [self.to.height.div_ceil(self.tile), self.to.width.div_ceil(self.tile)]
     }
 }
 
-/// Sixteen matrices of one size in a buffer, one for each element of a transformed tile.
+/// Matrices of one size in a buffer, one for each element of a transformed tile.
 #[derive(Clone, Copy)]
 pub(super) struct Stack {
+    depth: usize,
     rows: usize,
     /// Distance between the rows.
     pub pitch: usize,
 }
 
-impl Stack {
-    pub const DEPTH: usize = 16;
+/// Elements between the matrices, which keep equal elements of all of them out of one set of a cache.
+const GAP: usize = 16;
 
-    pub fn new(rows: usize, columns: usize) -> Self {
-        Self { rows, pitch: padded(columns) }
+impl Stack {
+    /// Matrices for tiles of `inputs` x `inputs`.
+    pub fn new(inputs: usize, rows: usize, columns: usize) -> Self {
+        Self { depth: inputs * inputs, rows, pitch: padded(columns) }
     }
 
     /// Where matrix `index` begins.
     #[inline(always)]
     pub fn at(&self, index: usize) -> usize {
-        // A few elements between the matrices keep equal elements of all sixteen out of one set of a cache.
         index * (self.rows * self.pitch + GAP)
     }
 
     /// Elements of the buffer.
     pub fn len(&self) -> usize {
-        self.at(Self::DEPTH)
+        self.at(self.depth)
     }
 }
-
-const GAP: usize = 16;
