@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::lanes::{LANES, Lanes};
 use super::tile::Tile;
 use super::tiling::Stack;
-use super::transform::stack_column;
+use super::transform::{row, stack_column};
 use crate::cpu::{Element, simd};
 
 /// Kernels that are turned to vectors at a time, so that a vector is not read right after its elements were written.
@@ -58,8 +58,8 @@ impl<T: Element> Kernels<'_, T> {
                 let c = K::kernel([g[2], g[5], g[8]]);
                 for i in 0..A {
                     let u = K::kernel([a[i], b[i], c[i]]);
-                    for j in 0..A {
-                        u[j].store(us[A * i + j], row * pitch + to);
+                    for (j, u) in u.iter().enumerate() {
+                        u.store(us[A * i + j], row * pitch + to);
                     }
                 }
             }
@@ -115,22 +115,14 @@ fn weight_lanes<T: Element, K: Tile<M, A>, const M: usize, const A: usize>(
         let mut sum = [Lanes::zero(); A];
         for sums in sums.chunks_exact(stack.len()) {
             let part = stack_column::<T, A>(stack, sums, j, at);
-            for i in 0..A {
-                sum[i] = sum[i] + part[i];
-            }
+            sum.iter_mut().zip(part).for_each(|(sum, part)| *sum = *sum + part);
         }
         *column = K::kernel_transposed(sum);
     }
     for i in 0..3 {
-        let mut row = [Lanes::zero(); A];
-        for j in 0..A {
-            row[j] = columns[j][i];
-        }
-        let row = K::kernel_transposed(row);
+        let row = K::kernel_transposed(row(&columns, i));
         for (lane, weight) in weight.chunks_exact_mut(9).enumerate() {
-            for j in 0..3 {
-                weight[3 * i + j] = row[j].0[lane];
-            }
+            weight[3 * i..3 * i + 3].iter_mut().zip(&row).for_each(|(weight, lanes)| *weight = lanes.0[lane]);
         }
     }
 }

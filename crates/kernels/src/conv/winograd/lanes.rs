@@ -47,8 +47,8 @@ impl<T: Element> Add for Lanes<T> {
 
     #[inline(always)]
     fn add(mut self, other: Self) -> Self {
-        for i in 0..LANES {
-            self.0[i] += other.0[i];
+        for (lane, other) in self.0.iter_mut().zip(other.0) {
+            *lane += other;
         }
         self
     }
@@ -59,8 +59,8 @@ impl<T: Element> Sub for Lanes<T> {
 
     #[inline(always)]
     fn sub(mut self, other: Self) -> Self {
-        for i in 0..LANES {
-            self.0[i] -= other.0[i];
+        for (lane, other) in self.0.iter_mut().zip(other.0) {
+            *lane -= other;
         }
         self
     }

@@ -19,18 +19,18 @@ fn rows(part: &Part, window: &Window) -> impl Iterator<Item = (usize, usize)> {
 #[inline(always)]
 fn pixel_column<T: Element, const N: usize>(window: &Window, pixels: &[[T; LANES]], at: usize) -> [Lanes<T>; N] {
     let mut column = [Lanes::zero(); N];
-    for i in 0..N {
-        column[i] = Lanes(pixels[at + i * window.width]);
+    for (i, lanes) in column.iter_mut().enumerate() {
+        *lanes = Lanes(pixels[at + i * window.width]);
     }
     column
 }
 
 /// Element `i` of every column: a row.
 #[inline(always)]
-fn row<T: Element, const N: usize, const M: usize>(columns: &[[Lanes<T>; N]; M], i: usize) -> [Lanes<T>; M] {
+pub(super) fn row<T: Element, const N: usize, const M: usize>(columns: &[[Lanes<T>; N]; M], i: usize) -> [Lanes<T>; M] {
     let mut row = [Lanes::zero(); M];
-    for j in 0..M {
-        row[j] = columns[j][i];
+    for (lanes, column) in row.iter_mut().zip(columns) {
+        *lanes = column[i];
     }
     row
 }
@@ -47,22 +47,20 @@ pub(super) fn input_tiles<T: Element, K: Tile<M, A>, const M: usize, const A: us
 ) {
     for (pixel, tile) in rows(part, window) {
         let mut columns = [[Lanes::zero(); A]; A];
-        for j in M..A {
-            columns[j] = K::input(pixel_column(window, pixels, pixel + j - M));
+        for (j, column) in columns.iter_mut().skip(M).enumerate() {
+            *column = K::input(pixel_column(window, pixels, pixel + j));
         }
         for x in 0..part.width {
             // Neighbouring tiles share columns.
-            for j in 0..A - M {
-                columns[j] = columns[j + M];
-            }
-            for j in A - M..A {
-                columns[j] = K::input(pixel_column(window, pixels, pixel + M * x + j));
+            columns.copy_within(M.., 0);
+            for (j, column) in columns.iter_mut().enumerate().skip(A - M) {
+                *column = K::input(pixel_column(window, pixels, pixel + M * x + j));
             }
             let at = (tile + x) * stack.pitch + channel;
             for i in 0..A {
                 let v = K::input(row(&columns, i));
-                for j in 0..A {
-                    v[j].store(vs, stack.at(A * i + j) + at);
+                for (j, v) in v.iter().enumerate() {
+                    v.store(vs, stack.at(A * i + j) + at);
                 }
             }
         }
@@ -84,14 +82,13 @@ pub(super) fn output_tiles<T: Element, K: Tile<M, A>, const M: usize, const A: u
         for x in 0..part.width {
             let at = (tile + x) * stack.pitch + channel;
             let mut columns = [[Lanes::zero(); M]; A];
-            for j in 0..A {
-                columns[j] = K::output(stack_column(stack, ms, j, at));
+            for (j, column) in columns.iter_mut().enumerate() {
+                *column = K::output(stack_column(stack, ms, j, at));
             }
             for i in 0..M {
                 let ys = K::output(row(&columns, i));
-                for j in 0..M {
-                    pixels[pixel + i * window.width + M * x + j] = (ys[j] + bias).0;
-                }
+                let row = &mut pixels[pixel + i * window.width + M * x..][..M];
+                row.iter_mut().zip(ys).for_each(|(pixel, y)| *pixel = (y + bias).0);
             }
         }
     }
@@ -101,8 +98,8 @@ pub(super) fn output_tiles<T: Element, K: Tile<M, A>, const M: usize, const A: u
 #[inline(always)]
 pub(super) fn stack_column<T: Element, const A: usize>(stack: &Stack, ms: &[T], j: usize, at: usize) -> [Lanes<T>; A] {
     let mut column = [Lanes::zero(); A];
-    for i in 0..A {
-        column[i] = Lanes::load(ms, stack.at(A * i + j) + at);
+    for (i, lanes) in column.iter_mut().enumerate() {
+        *lanes = Lanes::load(ms, stack.at(A * i + j) + at);
     }
     column
 }
@@ -120,14 +117,14 @@ pub(super) fn gradient_tiles<T: Element, K: Tile<M, A>, const M: usize, const A:
     for (pixel, tile) in rows(part, window) {
         for x in 0..part.width {
             let mut columns = [[Lanes::zero(); A]; M];
-            for j in 0..M {
-                columns[j] = K::output_transposed(pixel_column(window, pixels, pixel + M * x + j));
+            for (j, column) in columns.iter_mut().enumerate() {
+                *column = K::output_transposed(pixel_column(window, pixels, pixel + M * x + j));
             }
             let at = (tile + x) * stack.pitch + channel;
             for i in 0..A {
                 let u = K::output_transposed(row(&columns, i));
-                for j in 0..A {
-                    u[j].store(us, stack.at(A * i + j) + at);
+                for (j, u) in u.iter().enumerate() {
+                    u.store(us, stack.at(A * i + j) + at);
                 }
             }
         }
