@@ -22,9 +22,9 @@ mod state;
 mod summary;
 mod tensor_ext;
 mod tensors;
-mod threads;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+mod threads;
 pub mod train;
 
 pub use dataset::{Batch, Collate, DataLoader, Dataset, DatasetExt, Sample, Sampler, Subset, TensorDataset};

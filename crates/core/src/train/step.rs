@@ -26,7 +26,7 @@ pub struct Progress {
 /// common one.
 pub trait TrainStep: Send {
     /// What one step is given.
-    type Batch: Send + 'static;
+    type Batch: Send + Sync + 'static;
 
     /// Where batches are wanted.
     fn device(&self) -> Device;

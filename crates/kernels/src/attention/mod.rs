@@ -18,7 +18,7 @@ mod view;
 use candle_core::Tensor;
 
 use crate::Result;
-use crate::cpu::{reshape, by_float, check_same_kind, is_fused};
+use crate::cpu::{by_float, check_same_kind, is_fused, reshape};
 
 use form::Form;
 use op::in_rows;
