@@ -303,7 +303,10 @@ fn scatter<'a, T: Element>(
     }
     for (o, block) in out.chunks_mut(of.block()).enumerate() {
         if of.block() + per_block <= 2 * CHUNK {
-            simd(|| plain(o, block));
+            simd(
+                #[inline(always)]
+                || plain(o, block),
+            );
             continue;
         }
         let ids = ids_of(o);
@@ -312,7 +315,10 @@ fn scatter<'a, T: Element>(
         block.par_chunks_mut(rows_each * of.inner).enumerate().for_each(|(range, rows)| {
             let first = range * rows_each;
             let items = buckets.of(range);
-            simd(|| items.iter().for_each(|&item| add(rows, o, item, ids[item] as usize - first)));
+            simd(
+                #[inline(always)]
+                || items.iter().for_each(|&item| add(rows, o, item, ids[item] as usize - first)),
+            );
         });
     }
 }

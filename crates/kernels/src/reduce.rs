@@ -75,7 +75,12 @@ pub fn find(xs: &Tensor, wanted: impl Fn(f64) -> bool + Sync) -> Result<Option<f
 
 fn first<T: Element>(xs: &[T], wanted: impl Fn(f64) -> bool + Sync) -> Option<f64> {
     // No early end within a chunk, so that the loop vectorises.
-    let found = |xs: &&[T]| simd(|| xs.iter().fold(false, |found, &x| found | wanted(x.to_f64())));
+    let found = |xs: &&[T]| {
+        simd(
+            #[inline(always)]
+            || xs.iter().fold(false, |found, &x| found | wanted(x.to_f64())),
+        )
+    };
     let chunk = match xs.len() {
         0..=CHUNK => Some(xs).filter(found),
         _ => xs.par_chunks(CHUNK).find_first(found),
@@ -168,7 +173,12 @@ impl Sum {
 
 /// The sum of the elements.
 pub(crate) fn sum_of<T: Element>(xs: &[T]) -> f64 {
-    let range = |xs: &[T]| simd(|| sum_f64(xs.len(), |i| xs[i].to_f64()));
+    let range = |xs: &[T]| {
+        simd(
+            #[inline(always)]
+            || sum_f64(xs.len(), |i| xs[i].to_f64()),
+        )
+    };
     if xs.len() <= RANGE {
         return range(xs);
     }
@@ -179,12 +189,15 @@ pub(crate) fn sum_of<T: Element>(xs: &[T]) -> f64 {
 /// Hands the sums of columns `first..first + count` of rows of `inner` elements to `use_totals`.
 fn columns<T: Element>(xs: &[T], inner: usize, first: usize, count: usize, use_totals: impl FnOnce(&[f64])) {
     let add = |rows: &[T], totals: &mut [f64]| {
-        simd(|| {
-            for row in rows.chunks(inner) {
-                let row = &row[first..][..totals.len()];
-                totals.iter_mut().zip(row).for_each(|(total, x)| *total += x.to_f64());
-            }
-        });
+        simd(
+            #[inline(always)]
+            || {
+                for row in rows.chunks(inner) {
+                    let row = &row[first..][..totals.len()];
+                    totals.iter_mut().zip(row).for_each(|(total, x)| *total += x.to_f64());
+                }
+            },
+        );
     };
     let rows_each = (RANGE / count).max(1) * inner;
     if xs.len() <= rows_each {

@@ -24,14 +24,20 @@ pub(crate) fn backward<T: Float>(activation: Activation, xs: &[T], ys: &[T], gra
 
 /// Replaces each of `values` by its activation.
 pub(crate) fn apply<T: Float>(activation: Activation, values: &mut [T]) {
-    simd(|| apply_here(activation, values));
+    simd(
+        #[inline(always)]
+        || apply_here(activation, values),
+    );
 }
 
 /// Replaces each of `grads`, the gradients of the outputs `ys` of `xs`, by the gradient of its input.
 ///
 /// Where [`Activation::needs_input`] says no, `xs` is not looked at beyond its sign, which `ys` has too.
 pub(crate) fn differentiate<T: Float>(activation: Activation, xs: &[T], ys: &[T], grads: &mut [T]) {
-    simd(|| differentiate_here(activation, xs, ys, grads));
+    simd(
+        #[inline(always)]
+        || differentiate_here(activation, xs, ys, grads),
+    );
 }
 
 #[inline(always)]

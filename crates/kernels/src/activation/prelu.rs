@@ -102,7 +102,10 @@ fn grad_weight<T: Element>(xs: &[T], grad: &[T], slopes: usize, plane: usize) ->
 }
 
 fn masked_product<T: Element>(xs: &[T], grad: &[T]) -> f64 {
-    simd(|| sum_by(xs.len(), |i| if xs[i] <= T::zero() { xs[i] * grad[i] } else { T::zero() }))
+    simd(
+        #[inline(always)]
+        || sum_by(xs.len(), |i| if xs[i] <= T::zero() { xs[i] * grad[i] } else { T::zero() }),
+    )
 }
 
 #[cfg(test)]

@@ -18,7 +18,12 @@ impl ChannelSum {
     fn forward<T: Element>(xs: &[T], batch: usize, channels: usize) -> Vec<T> {
         let plane = xs.len() / (batch * channels).max(1);
         let sum = |channel: usize| {
-            let plane_sum = |xs: &[T]| simd(|| sum_f64(plane, |i| xs[i].to_f64()));
+            let plane_sum = |xs: &[T]| {
+                simd(
+                    #[inline(always)]
+                    || sum_f64(plane, |i| xs[i].to_f64()),
+                )
+            };
             T::from_f64(planes_of_channel(xs, plane, channels, channel).map(plane_sum).sum())
         };
         (0..channels).into_par_iter().map(sum).collect()

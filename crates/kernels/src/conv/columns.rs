@@ -25,11 +25,14 @@ impl Part {
 pub(super) fn images_to_columns<T: Element>(g: &Geometry, part: &Part, xs: &[T], columns: &mut [T]) {
     let padded = Padded::of(g, part);
     T::with_scratch(padded.len(g, part), |rows| {
-        simd(|| {
-            rows.fill(T::zero());
-            padded.for_each_image_row(g, part, |image, row| padded.take_apart(g, &xs[image], &mut rows[row]));
-            padded.for_each_row(g, part, |column, row| copy_row(&mut columns[column], &rows[row]));
-        });
+        simd(
+            #[inline(always)]
+            || {
+                rows.fill(T::zero());
+                padded.for_each_image_row(g, part, |image, row| padded.take_apart(g, &xs[image], &mut rows[row]));
+                padded.for_each_row(g, part, |column, row| copy_row(&mut columns[column], &rows[row]));
+            },
+        );
     });
 }
 
@@ -37,11 +40,14 @@ pub(super) fn images_to_columns<T: Element>(g: &Geometry, part: &Part, xs: &[T],
 pub(super) fn add_columns_to_images<T: Element>(g: &Geometry, part: &Part, columns: &[T], xs: &mut [T]) {
     let padded = Padded::of(g, part);
     T::with_scratch(padded.len(g, part), |rows| {
-        simd(|| {
-            rows.fill(T::zero());
-            padded.for_each_row(g, part, |column, row| add_row(&mut rows[row], &columns[column]));
-            padded.for_each_image_row(g, part, |image, row| padded.add_together(g, &rows[row], &mut xs[image]));
-        });
+        simd(
+            #[inline(always)]
+            || {
+                rows.fill(T::zero());
+                padded.for_each_row(g, part, |column, row| add_row(&mut rows[row], &columns[column]));
+                padded.for_each_image_row(g, part, |image, row| padded.add_together(g, &rows[row], &mut xs[image]));
+            },
+        );
     });
 }
 

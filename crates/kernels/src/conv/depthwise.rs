@@ -15,12 +15,15 @@ pub(super) fn output<T: Element>(g: &Geometry, xs: &[T], weight: &[T], bias: Opt
             ys.fill(bias[channel]);
         }
         let weight = &weight[channel * g.taps()..][..g.taps()];
-        simd(|| {
-            for_each_row(g, |tap, y, x, len| {
-                let (to, from) = (&mut ys[y..y + len], &xs[x..]);
-                add_scaled(to.iter_mut(), from, g.stride[1], weight[tap]);
-            });
-        });
+        simd(
+            #[inline(always)]
+            || {
+                for_each_row(g, |tap, y, x, len| {
+                    let (to, from) = (&mut ys[y..y + len], &xs[x..]);
+                    add_scaled(to.iter_mut(), from, g.stride[1], weight[tap]);
+                });
+            },
+        );
     });
     ys
 }
@@ -35,16 +38,19 @@ pub(super) fn input_gradient<T: Element>(g: &Geometry, ys: &[T], weight: &[T], b
             xs.fill(bias[channel]);
         }
         let weight = &weight[channel * g.taps()..][..g.taps()];
-        simd(|| {
-            for_each_row(g, |tap, y, x, len| {
-                let (to, from) = (&mut xs[x..], &ys[y..y + len]);
-                if g.stride[1] == 1 {
-                    add_scaled(to[..len].iter_mut(), from, 1, weight[tap]);
-                } else {
-                    add_scaled(to.iter_mut().step_by(g.stride[1]), from, 1, weight[tap]);
-                }
-            });
-        });
+        simd(
+            #[inline(always)]
+            || {
+                for_each_row(g, |tap, y, x, len| {
+                    let (to, from) = (&mut xs[x..], &ys[y..y + len]);
+                    if g.stride[1] == 1 {
+                        add_scaled(to[..len].iter_mut(), from, 1, weight[tap]);
+                    } else {
+                        add_scaled(to.iter_mut().step_by(g.stride[1]), from, 1, weight[tap]);
+                    }
+                });
+            },
+        );
     });
     xs
 }
@@ -57,9 +63,12 @@ pub(super) fn weight_gradient<T: Element>(g: &Geometry, xs: &[T], ys: &[T]) -> V
             let plane = image * g.in_channels + channel;
             let xs = &xs[plane * g.input_plane()..][..g.input_plane()];
             let ys = &ys[plane * g.output_plane()..][..g.output_plane()];
-            simd(|| {
-                for_each_row(g, |tap, y, x, len| weight[tap] += dot(&ys[y..y + len], &xs[x..], g.stride[1]));
-            });
+            simd(
+                #[inline(always)]
+                || {
+                    for_each_row(g, |tap, y, x, len| weight[tap] += dot(&ys[y..y + len], &xs[x..], g.stride[1]));
+                },
+            );
         }
     });
     weight

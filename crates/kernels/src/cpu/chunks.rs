@@ -65,7 +65,10 @@ fn in_rows<T: Element, R: Send>(
 ) -> (Vec<T>, Vec<R>) {
     let (row_len, per_chunk) = (row_len.max(1), rows_per_chunk(row_len));
     let rows = |i: usize, part: &mut [T]| -> Vec<R> {
-        simd(|| part.chunks_mut(row_len).enumerate().map(|(j, row)| f(i * per_chunk + j, row)).collect())
+        simd(
+            #[inline(always)]
+            || part.chunks_mut(row_len).enumerate().map(|(j, row)| f(i * per_chunk + j, row)).collect(),
+        )
     };
     let (out, results) = in_chunks(len, per_chunk * row_len, 2 * CHUNK, start, rows);
     (out, results.into_iter().flatten().collect())
@@ -120,6 +123,9 @@ pub(crate) fn rows_per_chunk(row_len: usize) -> usize {
 pub(crate) fn rows<T: Send>(out: &mut [T], row_len: usize, f: impl Fn(usize, &mut [T]) + Sync) {
     let (row_len, per_chunk) = (row_len.max(1), rows_per_chunk(row_len));
     chunks(out, per_chunk * row_len, |i, chunk| {
-        simd(|| chunk.chunks_mut(row_len).enumerate().for_each(|(j, row)| f(i * per_chunk + j, row)));
+        simd(
+            #[inline(always)]
+            || chunk.chunks_mut(row_len).enumerate().for_each(|(j, row)| f(i * per_chunk + j, row)),
+        );
     });
 }

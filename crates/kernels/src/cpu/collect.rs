@@ -56,7 +56,10 @@ pub(crate) fn collect<T: Copy + Send>(
     let spare = &mut out.spare_capacity_mut()[..len];
     let work = |(i, slots)| {
         let mut part = Part { slots, written: 0 };
-        simd(|| fill(i * part_len, &mut part));
+        simd(
+            #[inline(always)]
+            || fill(i * part_len, &mut part),
+        );
         assert!(part.room() == 0, "a part of a vector was left unfinished");
     };
     if len <= 2 * CHUNK {

@@ -114,15 +114,18 @@ pub(crate) fn add_values<T: Element>(a: &Tensor, b: &Tensor) -> Result<Vec<T>> {
         // A chunk lies within one repetition, or holds some of them.
         let chunk = if len > CHUNK { len.div_ceil(len.div_ceil(CHUNK)) } else { CHUNK / len * len };
         Ok(copy_in_chunks(x, chunk, |i, x| {
-            simd(|| {
-                let mut at = i * chunk % len;
-                let mut rest = x;
-                while !rest.is_empty() {
-                    let (now, later) = rest.split_at_mut(rest.len().min(len - at));
-                    now.iter_mut().zip(&y[at..]).for_each(|(x, &y)| *x += y);
-                    (rest, at) = (later, 0);
-                }
-            });
+            simd(
+                #[inline(always)]
+                || {
+                    let mut at = i * chunk % len;
+                    let mut rest = x;
+                    while !rest.is_empty() {
+                        let (now, later) = rest.split_at_mut(rest.len().min(len - at));
+                        now.iter_mut().zip(&y[at..]).for_each(|(x, &y)| *x += y);
+                        (rest, at) = (later, 0);
+                    }
+                },
+            );
         }))
     })
 }

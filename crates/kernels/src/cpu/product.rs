@@ -138,7 +138,10 @@ unsafe fn bands<T: Element>(
             let values = unsafe {
                 std::slice::from_raw_parts_mut(dst.0.add(row * row_stride + columns.0), columns.1 - columns.0)
             };
-            simd(|| finish(columns.0, values));
+            simd(
+                #[inline(always)]
+                || finish(columns.0, values),
+            );
         }
     };
     match extent.div_ceil(band) {

@@ -73,7 +73,10 @@ pub(crate) fn sum_rows<T: Element>(
     let of_range = |range: usize| {
         let mut sums = vec![T::zero(); len];
         let rows = range * per_range..((range + 1) * per_range).min(num_rows);
-        simd(|| rows.for_each(|row| add(row, &mut sums)));
+        simd(
+            #[inline(always)]
+            || rows.for_each(|row| add(row, &mut sums)),
+        );
         sums
     };
     let partial: Vec<_> = (0..num_rows.div_ceil(per_range)).into_par_iter().map(of_range).collect();

@@ -232,16 +232,22 @@ impl CustomOp1 for CrossEntropy {
 
 /// ln(sum of e^x).
 fn log_sum<T: Float>(xs: &[T]) -> f64 {
-    simd(|| {
-        let max = max_of(xs);
-        max.to_f64() + sum_by(xs.len(), |i| (xs[i] - max).exp()).ln()
-    })
+    simd(
+        #[inline(always)]
+        || {
+            let max = max_of(xs);
+            max.to_f64() + sum_by(xs.len(), |i| (xs[i] - max).exp()).ln()
+        },
+    )
 }
 
 /// The sum of w_c (log_sum − x_c).
 fn weighted_distance<T: Float>(xs: &[T], weight: &[T], log_sum: f64) -> f64 {
     let log_sum = T::from_f64(log_sum);
-    simd(|| sum_by(xs.len(), |i| weight[i] * (log_sum - xs[i])))
+    simd(
+        #[inline(always)]
+        || sum_by(xs.len(), |i| weight[i] * (log_sum - xs[i])),
+    )
 }
 
 #[cfg(test)]

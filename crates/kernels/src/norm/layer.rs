@@ -209,7 +209,10 @@ fn grad_affine<T: Element>(xs: &[T], grad: &[T], statistics: &[(f64, f64)], affi
         let (part, range) = (i * row_len..(i + 1) * row_len, affine.of_row(i));
         let (mean, scale) = (T::from_f64(statistics[i].0), T::from_f64(statistics[i].1));
         let row = Row { xs: &xs[part.clone()], grad: &grad[part], mean, scale };
-        simd(|| row.add(plane, &mut weight[range.clone()], &mut bias[range]));
+        simd(
+            #[inline(always)]
+            || row.add(plane, &mut weight[range.clone()], &mut bias[range]),
+        );
     });
     let bias = sums.split_off(channels);
     (sums, bias)

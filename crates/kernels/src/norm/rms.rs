@@ -76,7 +76,12 @@ impl CustomOp2 for RmsNorm {
 }
 
 fn scales<T: Element>(xs: &[T], len: usize, eps: f64) -> Vec<f64> {
-    let scale = |xs: &[T]| simd(|| 1.0 / (sum_by(len, |i| xs[i] * xs[i]) / len as f64 + eps).sqrt());
+    let scale = |xs: &[T]| {
+        simd(
+            #[inline(always)]
+            || 1.0 / (sum_by(len, |i| xs[i] * xs[i]) / len as f64 + eps).sqrt(),
+        )
+    };
     xs.par_chunks(len.max(1)).with_min_len(rows_per_chunk(len)).map(scale).collect()
 }
 
@@ -104,7 +109,10 @@ fn grad_weight<T: Element>(xs: &[T], grad: &[T], scales: &[f64], len: usize) -> 
     sum_rows(scales.len(), len, len, |i, sums: &mut [T]| {
         let part = i * len..(i + 1) * len;
         let (scale, terms) = (T::from_f64(scales[i]), xs[part.clone()].iter().zip(&grad[part]));
-        simd(|| sums.iter_mut().zip(terms).for_each(|(sum, (&x, &g))| *sum += g * (x * scale)));
+        simd(
+            #[inline(always)]
+            || sums.iter_mut().zip(terms).for_each(|(sum, (&x, &g))| *sum += g * (x * scale)),
+        );
     })
 }
 

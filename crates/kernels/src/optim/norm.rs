@@ -30,7 +30,12 @@ fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
 }
 
 fn squares<T: Element>(xs: &[T]) -> f64 {
-    let of_chunk = |xs: &[T]| simd(|| sum_by(xs.len(), |i| xs[i].to_f64() * xs[i].to_f64()));
+    let of_chunk = |xs: &[T]| {
+        simd(
+            #[inline(always)]
+            || sum_by(xs.len(), |i| xs[i].to_f64() * xs[i].to_f64()),
+        )
+    };
     let sums: Vec<f64> = xs.par_chunks(CHUNK).with_min_len(2).map(of_chunk).collect();
     sums.iter().sum()
 }
@@ -68,7 +73,12 @@ pub fn limited(tensor: &Tensor, limit: f64) -> Result<Tensor> {
 }
 
 fn changed<T: Element>(xs: &[T], change: impl Fn(T) -> T + Sync) -> Vec<T> {
-    copy_in_chunks(xs, CHUNK, |_, part| simd(|| part.iter_mut().for_each(|x| *x = change(*x))))
+    copy_in_chunks(xs, CHUNK, |_, part| {
+        simd(
+            #[inline(always)]
+            || part.iter_mut().for_each(|x| *x = change(*x)),
+        )
+    })
 }
 
 #[cfg(test)]

@@ -103,7 +103,12 @@ fn run<T: Element, const N: usize>(
             Err(_) => candle_core::bail!("optimizer: expected state of one length"),
         }
     }
-    let work = |(part, grad)| simd(|| f(part, grad));
+    let work = |(part, grad)| {
+        simd(
+            #[inline(always)]
+            || f(part, grad),
+        )
+    };
     if tasks.len() <= 2 {
         tasks.into_iter().for_each(work)
     } else {

@@ -73,7 +73,10 @@ pub(crate) fn max_forward<T: Element>(windows: &[Windows; 2], xs: &[T]) -> (Vec<
     let mut sources = vec![0u32; ys.len()];
     let results = ys.par_chunks_mut(output).zip(sources.par_chunks_mut(output));
     results.zip(xs.par_chunks(input)).for_each(|((ys, sources), xs)| {
-        simd(|| max_plane(rows, columns, xs, ys, sources));
+        simd(
+            #[inline(always)]
+            || max_plane(rows, columns, xs, ys, sources),
+        );
     });
     (ys, sources)
 }

@@ -78,9 +78,15 @@ impl Separable {
         ys.par_chunks_mut(to).zip(xs.par_chunks(from)).for_each(|(ys, xs)| {
             T::with_scratch(self.columns.input, |line| {
                 if self.transposed {
-                    simd(|| plane_transposed(xs, ys, line, &rows, &columns));
+                    simd(
+                        #[inline(always)]
+                        || plane_transposed(xs, ys, line, &rows, &columns),
+                    );
                 } else {
-                    simd(|| plane(xs, ys, line, &rows, &columns));
+                    simd(
+                        #[inline(always)]
+                        || plane(xs, ys, line, &rows, &columns),
+                    );
                 }
             });
         });

@@ -273,7 +273,10 @@ impl<T: Float> Steps<'_, T> {
         let width = C::SUMS * hidden;
         let add = |row: usize, totals: &mut [T]| {
             let d_sums = part(self.d_sums, row, width);
-            simd(|| totals.iter_mut().zip(d_sums).for_each(|(total, &grad)| *total += grad));
+            simd(
+                #[inline(always)]
+                || totals.iter_mut().zip(d_sums).for_each(|(total, &grad)| *total += grad),
+            );
         };
         let totals = sum_rows(num_rows, width, width, add);
         let recurrent = C::RECURRENT.iter().map(|part| &totals[part.sums * hidden..][..part.len * hidden]);

@@ -23,10 +23,24 @@ impl Statistics {
         let count = (batch * plane) as f64;
         let of_channel = |channel: usize| {
             let planes = || planes_of_channel(xs, plane, channels, channel);
-            let sum: f64 = planes().map(|xs| simd(|| sum_f64(plane, |i| xs[i].to_f64()))).sum();
+            let sum: f64 = planes()
+                .map(|xs| {
+                    simd(
+                        #[inline(always)]
+                        || sum_f64(plane, |i| xs[i].to_f64()),
+                    )
+                })
+                .sum();
             let mean = sum / count;
             let square = |x: T| (x.to_f64() - mean) * (x.to_f64() - mean);
-            let squares: f64 = planes().map(|xs| simd(|| sum_f64(plane, |i| square(xs[i])))).sum();
+            let squares: f64 = planes()
+                .map(|xs| {
+                    simd(
+                        #[inline(always)]
+                        || sum_f64(plane, |i| square(xs[i])),
+                    )
+                })
+                .sum();
             (mean, squares / count)
         };
         let (mean, var) = (0..channels).into_par_iter().map(of_channel).unzip();
@@ -76,7 +90,10 @@ impl BatchNorm {
         let mean = T::from_f64(self.mean[channel]);
         let scale = T::from_f64(self.inv_std[channel] * weight[channel].to_f64());
         let bias = bias[channel];
-        simd(|| values.iter_mut().for_each(|x| *x = (*x - mean) * scale + bias));
+        simd(
+            #[inline(always)]
+            || values.iter_mut().for_each(|x| *x = (*x - mean) * scale + bias),
+        );
     }
 
     fn sums<T: Element>(&self, xs: &[T], grad: &[T], batch: usize) -> GradSums {
@@ -90,8 +107,17 @@ impl BatchNorm {
     /// Σ grad and Σ grad · (xs - mean) over one plane of `channel`.
     pub fn plane_sums<T: Element>(&self, channel: usize, xs: &[T], grad: &[T]) -> (f64, f64) {
         let mean = self.mean[channel];
-        let sum = simd(|| sum_f64(grad.len(), |i| grad[i].to_f64()));
-        (sum, simd(|| sum_f64(grad.len(), |i| grad[i].to_f64() * (xs[i].to_f64() - mean))))
+        let sum = simd(
+            #[inline(always)]
+            || sum_f64(grad.len(), |i| grad[i].to_f64()),
+        );
+        (
+            sum,
+            simd(
+                #[inline(always)]
+                || sum_f64(grad.len(), |i| grad[i].to_f64() * (xs[i].to_f64() - mean)),
+            ),
+        )
     }
 
     /// The sums over channels from those over planes (batch, channels), image by image.
@@ -124,15 +150,21 @@ impl BatchNorm {
             let inv_std = self.inv_std[channel];
             let scale = T::from_f64(inv_std * weight[channel].to_f64());
             if !self.through_statistics {
-                return simd(|| grad.iter_mut().for_each(|grad| *grad *= scale));
+                return simd(
+                    #[inline(always)]
+                    || grad.iter_mut().for_each(|grad| *grad *= scale),
+                );
             }
             let mean = T::from_f64(self.mean[channel]);
             let mean_grad = T::from_f64(sums.grad[channel] / count);
             let slope = T::from_f64(sums.grad_normalised[channel] * inv_std / count);
             let xs = &xs[i * plane..][..plane];
-            simd(|| {
-                grad.iter_mut().zip(xs).for_each(|(g, &x)| *g = (*g - mean_grad - (x - mean) * slope) * scale);
-            });
+            simd(
+                #[inline(always)]
+                || {
+                    grad.iter_mut().zip(xs).for_each(|(g, &x)| *g = (*g - mean_grad - (x - mean) * slope) * scale);
+                },
+            );
         })
     }
 
