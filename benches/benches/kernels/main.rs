@@ -31,7 +31,7 @@ fn main() {
 fn limits_copy(bencher: Bencher) {
     let (from, mut to) = (vec![1f32; 16 << 20], vec![0f32; 16 << 20]);
     bencher
-        .counter(BytesCount::new(2usize * 64 << 20))
+        .counter(BytesCount::new((2usize * 64) << 20))
         .bench_local(|| divan::black_box(&mut to).copy_from_slice(&from));
 }
 

@@ -34,7 +34,11 @@ pub const UPDATES: &[UpdateCase] = &[
         kept: 1,
         run: |param, gradient, kept| rmsprop_step(param, gradient, &kept[0], None, None, &RMSPROP),
     },
-    UpdateCase { name: "global_norm", kept: 0, run: |_, gradient, _| global_norm(&[gradient.clone()]).map(drop) },
+    UpdateCase {
+        name: "global_norm",
+        kept: 0,
+        run: |_, gradient, _| global_norm(std::slice::from_ref(gradient)).map(drop),
+    },
 ];
 
 const SGD: SgdStep =

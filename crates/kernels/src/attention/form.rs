@@ -60,7 +60,7 @@ impl Form {
     }
 
     fn packed_sizes(self, batch: usize, q_len: usize, kv_len: usize, d_model: usize, heads: usize) -> Result<Sizes> {
-        if heads == 0 || d_model == 0 || d_model % heads != 0 {
+        if heads == 0 || d_model == 0 || !d_model.is_multiple_of(heads) {
             candle_core::bail!("{}: expected num_heads to divide d_model {d_model}, got {heads}", self.name());
         }
         let dim = d_model / heads;

@@ -30,6 +30,7 @@ impl Float for f32 {
     }
 
     #[inline(always)]
+    #[allow(clippy::approx_constant)] // The coefficients are a fit, of which ln 2 is only the limit.
     fn exp2_normal(self) -> f32 {
         // NaN fails the comparison, and stays through the product below.
         let x = if self < -126.0 { -126.0 } else { self };

@@ -115,7 +115,7 @@ impl Windows {
         let steps = padded - kernel;
         let mut output = steps / stride + 1;
         // PyTorch's rule: a window that begins in the padding after the input does not count.
-        if ceil_mode && steps % stride != 0 && output * stride < input + padding {
+        if ceil_mode && !steps.is_multiple_of(stride) && output * stride < input + padding {
             output += 1;
         }
         Ok(Self { input, output, kernel, stride, padding })

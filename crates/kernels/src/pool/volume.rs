@@ -174,6 +174,9 @@ mod tests {
         grid(ys).map(window).collect()
     }
 
+    /// What is expected of a window from its plane and its elements there.
+    type OfWindow<'a> = &'a dyn Fn(&[f64], &(Vec<usize>, usize)) -> f64;
+
     #[test]
     fn values_are_the_definition() {
         for (shape, params) in cases() {
@@ -183,7 +186,7 @@ mod tests {
             assert_eq!((n, c), (shape[0], shape[1]));
             let windows = windows([shape[2], shape[3], shape[4]], &params, [d, h, w]);
             let elements = flat(&xs);
-            let of_planes = |f: &dyn Fn(&[f64], &(Vec<usize>, usize)) -> f64| -> Vec<f64> {
+            let of_planes = |f: OfWindow| -> Vec<f64> {
                 let planes = elements.chunks(elements.len() / (n * c));
                 planes.flat_map(|plane| windows.iter().map(|w| f(plane, w)).collect::<Vec<_>>()).collect()
             };
@@ -225,7 +228,9 @@ mod tests {
             let pool = |t: &[Tensor]| {
                 if average { avg_pool3d(&t[0], &params, true) } else { max_pool3d(&t[0], &params) }
             };
-            for (wide, narrow) in run(&[wide.clone()], pool).iter().zip(run(&[narrow.clone()], pool)) {
+            for (wide, narrow) in
+                run(std::slice::from_ref(&wide), pool).iter().zip(run(std::slice::from_ref(&narrow), pool))
+            {
                 // A few roundings to 6e-8.
                 assert_close(&flat(&narrow), &flat(wide), 1e-6);
             }

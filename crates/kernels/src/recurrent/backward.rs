@@ -167,12 +167,12 @@ impl<T: Float> Job<'_, T> {
     fn run<C: Cell>(mut self) {
         for time in directed(0..self.block.num_steps(), !self.reverse) {
             Arch::new().dispatch(OneStep::<_, C> { job: &mut self, time, cell: PhantomData });
-            self.to_previous::<C>(time);
+            self.step_back::<C>(time);
         }
     }
 
     /// The gradients of the hidden states before the step, from those of its sums.
-    fn to_previous<C: Cell>(&mut self, time: usize) {
+    fn step_back<C: Cell>(&mut self, time: usize) {
         let (hidden, rows) = (self.pass.sizes.hidden, self.block.rows(time..time + 1));
         let first_step = if self.reverse { self.block.num_steps() - 1 } else { 0 };
         if time == first_step && !self.to_initial {
