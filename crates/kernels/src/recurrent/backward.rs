@@ -8,14 +8,15 @@ use std::marker::PhantomData;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::cell::{BackwardStep, Cell};
-use super::forward::{Direction, Sizes, States, Trace, part_mut, run_all, take};
+use super::forward::{Direction, Sizes, States, Trace, part_mut, run_all, take, take_shared};
 use super::sequences::{Block, Sequences, directed};
 use crate::cpu::{Float, Matrix, par_product, product, simd, sum_rows};
 
 /// One direction, as its backward finds it.
 pub(super) struct Backward<'a, T> {
     pub direction: Direction<'a, T>,
-    pub trace: &'a Trace<T>,
+    /// By block.
+    pub traces: &'a [Trace<T>],
     /// The gradients of the final states; in the end those of the initial ones.
     pub d_states: States<T>,
     pub wanted: Wanted,
@@ -102,11 +103,10 @@ impl<T: Float> Pass<'_, T> {
             if !xs_wanted && !of.wanted.any() {
                 continue;
             }
-            let (mut gates, mut saved) = (&of.trace.gates[..], &of.trace.saved[..]);
             let (mut h0, mut c0) = (&initial.hidden[..], &initial.cell[..]);
             let (mut d_sums, mut before) = (&mut *steps.d_sums, &mut *steps.before);
             let (mut d_hidden, mut d_cell) = (&mut of.d_states.hidden[..], &mut of.d_states.cell[..]);
-            for block in &sequences.blocks {
+            for (block, trace) in sequences.blocks.iter().zip(of.traces) {
                 let (rows, samples) = (block.num_rows(), block.num_samples());
                 jobs.push(Job {
                     pass: self,
@@ -115,8 +115,7 @@ impl<T: Float> Pass<'_, T> {
                     reverse: of.direction.reverse,
                     weight: of.direction.weight_hh,
                     to_initial: of.wanted.states,
-                    gates: take_shared(&mut gates, rows * C::GATES * hidden),
-                    saved: take_shared(&mut saved, rows * C::SAVED * hidden),
+                    trace,
                     h0: take_shared(&mut h0, samples * hidden),
                     c0: take_shared(&mut c0, samples * C::CELL * hidden),
                     d_sums: take(&mut d_sums, rows * C::SUMS * hidden),
@@ -153,8 +152,7 @@ struct Job<'a, T> {
     weight: &'a [T],
     /// Whether the initial states' gradients are wanted.
     to_initial: bool,
-    gates: &'a [T],
-    saved: &'a [T],
+    trace: &'a Trace<T>,
     h0: &'a [T],
     c0: &'a [T],
     d_sums: &'a mut [T],
@@ -190,26 +188,28 @@ impl<T: Float> Job<'_, T> {
     #[inline(always)]
     fn step<C: Cell>(&mut self, time: usize) {
         let hidden = self.pass.sizes.hidden;
-        for (i, row) in self.block.rows(time..time + 1).enumerate() {
+        let earlier = if self.reverse { Some(time + 1) } else { time.checked_sub(1) };
+        let earlier_steps = earlier.map_or(0..0, |time| self.block.steps(time, self.reverse));
+        let (rows, steps) = (self.block.rows(time..time + 1), self.block.steps(time, self.reverse));
+        for (i, (row, step)) in rows.zip(steps).enumerate() {
             let d_hidden = part_mut(self.d_hidden, i, hidden);
             let d_out = self.pass.row(self.pass.d_out, self.block.batch_row(time, i), self.index);
             d_hidden.iter_mut().zip(d_out).for_each(|(sum, &grad)| *sum += grad);
 
-            let earlier = if self.reverse { Some(time + 1) } else { time.checked_sub(1) };
-            let earlier = earlier.and_then(|time| Some((self.block.row(time, i)?, self.block.batch_row(time, i))));
+            let earlier = earlier.filter(|_| i < earlier_steps.len());
             let before = match earlier {
-                Some((_, batch_row)) => self.pass.row(self.pass.out, batch_row, self.index),
+                Some(time) => self.pass.row(self.pass.out, self.block.batch_row(time, i), self.index),
                 None => part(self.h0, i, hidden),
             };
             part_mut(self.before, row, hidden).copy_from_slice(before);
             let previous = match earlier {
                 _ if C::CELL == 0 => before,
-                Some((row, _)) => part(self.saved, row, hidden),
+                Some(_) => part(&self.trace.cells, earlier_steps.start + i, hidden),
                 None => part(self.c0, i, hidden),
             };
             C::backward(BackwardStep {
-                gates: part(self.gates, row, C::GATES * hidden),
-                saved: part(self.saved, row, C::SAVED * hidden),
+                values: part(&self.trace.values, step, C::SUMS * hidden),
+                cell: part(&self.trace.cells, step, C::CELL * hidden),
                 previous,
                 d_hidden,
                 d_cell: part_mut(self.d_cell, i, C::CELL * hidden),
@@ -282,11 +282,4 @@ impl<T: Float> Steps<'_, T> {
         let recurrent = C::RECURRENT.iter().map(|part| &totals[part.sums * hidden..][..part.len * hidden]);
         [totals[..C::GATES * hidden].to_vec(), recurrent.collect::<Vec<_>>().concat()]
     }
-}
-
-/// Cuts the first `len` elements off `rest`.
-fn take_shared<'a, T>(rest: &mut &'a [T], len: usize) -> &'a [T] {
-    let (first, after) = rest.split_at(len);
-    *rest = after;
-    first
 }

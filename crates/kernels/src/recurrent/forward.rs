@@ -36,10 +36,12 @@ pub(super) struct Direction<'a, T> {
     pub c0: Option<&'a [T]>,
 }
 
-/// What the forward of one direction keeps for its backward: [`Step::gates`] and [`Step::saved`] of every packed row.
+/// What one block in one direction leaves for its backward, in the order of its steps.
 pub(super) struct Trace<T> {
-    pub gates: Vec<T>,
-    pub saved: Vec<T>,
+    /// [`Step::sums`] after each step.
+    pub values: Vec<T>,
+    /// The cell state after each step.
+    pub cells: Vec<T>,
 }
 
 /// States (sample, hidden) of one direction, or their gradients, samples in the order of computation.
@@ -52,6 +54,7 @@ pub(super) struct States<T> {
 pub(super) struct Outcome<T> {
     /// The hidden states of all steps (batch, seq_len, directions · hidden).
     pub out: Vec<T>,
+    /// Of the first direction's blocks, then of the second's.
     pub traces: Vec<Trace<T>>,
     /// The final states.
     pub states: Vec<States<T>>,
@@ -68,50 +71,35 @@ pub(super) fn forward<T: Float, C: Cell>(
     let mut out = vec![T::zero(); sequences.batch() * sequences.seq_len * directions.len() * hidden];
     let mut out_rows: Vec<_> = out.chunks_mut(hidden).map(Some).collect();
     let no_bias = vec![T::zero(); width];
-    let mut traces: Vec<_> = directions.iter().map(|_| Trace::new::<C>(num_rows, hidden)).collect();
     let mut states: Vec<_> = directions.iter().map(|direction| direction.initial::<C>(sequences, hidden)).collect();
-    T::with_scratch(num_rows * input + directions.len() * (input + hidden) * width, |mut rest| {
+    let traces = T::with_scratch(num_rows * input + directions.len() * (input + hidden) * width, |mut rest| {
         let packed = take(&mut rest, num_rows * input);
         sequences.pack(xs, input, packed);
         let mut jobs = Vec::new();
-        for (index, (direction, (trace, states))) in
-            directions.iter().zip(traces.iter_mut().zip(&mut states)).enumerate()
-        {
+        for (index, (direction, states)) in directions.iter().zip(&mut states).enumerate() {
             let weight_ih = transposed(direction.weight_ih, input, num_rows, take(&mut rest, input * width));
             let weight_hh = transposed(direction.weight_hh, hidden, sequences.batch(), take(&mut rest, hidden * width));
-            let (mut xs, mut gates, mut saved) = (&*packed, &mut trace.gates[..], &mut trace.saved[..]);
-            let (mut hiddens, mut cells) = (&mut states.hidden[..], &mut states.cell[..]);
+            let (mut xs, mut hiddens, mut cells) = (&*packed, &mut states.hidden[..], &mut states.cell[..]);
             for block in &sequences.blocks {
                 let (rows, samples) = (block.num_rows(), block.num_samples());
-                let own;
-                (own, xs) = xs.split_at(rows * input);
                 let row_of = |row: usize| out_rows[row * directions.len() + index].take();
                 jobs.push(Job {
                     sizes,
                     block,
                     reverse: direction.reverse,
-                    xs: own,
+                    xs: take_shared(&mut xs, rows * input),
                     weight_ih,
                     weight_hh,
                     bias: direction.bias.unwrap_or([&no_bias; 2]),
-                    gates: take(&mut gates, rows * width),
-                    saved: take(&mut saved, rows * C::SAVED * hidden),
                     hidden: take(&mut hiddens, samples * hidden),
                     cell: take(&mut cells, samples * C::CELL * hidden),
                     out: block.batch_rows().filter_map(row_of).collect(),
                 });
             }
         }
-        run_all(jobs, num_rows * width * hidden, |job| job.run::<C>());
+        run_all(jobs, num_rows * width * hidden, |job| job.run::<C>())
     });
     Outcome { out, traces, states }
-}
-
-impl<T: Element> Trace<T> {
-    fn new<C: Cell>(num_rows: usize, hidden: usize) -> Self {
-        let rows = |width: usize| vec![T::zero(); num_rows * width * hidden];
-        Self { gates: rows(C::GATES), saved: rows(C::SAVED) }
-    }
 }
 
 impl<T: Element> Direction<'_, T> {
@@ -122,18 +110,25 @@ impl<T: Element> Direction<'_, T> {
     }
 }
 
-/// Runs all jobs, in parallel where `work`, in multiply-adds, pays for it.
-pub(super) fn run_all<J: Send>(jobs: Vec<J>, work: usize, run: impl Fn(J) + Sync + Send) {
+/// The results of all jobs, which run in parallel where `work`, in multiply-adds, pays for it.
+pub(super) fn run_all<J: Send, R: Send>(jobs: Vec<J>, work: usize, run: impl Fn(J) -> R + Sync + Send) -> Vec<R> {
     if work < MIN_PARALLEL {
-        jobs.into_iter().for_each(run);
+        jobs.into_iter().map(run).collect()
     } else {
-        jobs.into_par_iter().with_max_len(1).for_each(run);
+        jobs.into_par_iter().with_max_len(1).map(run).collect()
     }
 }
 
 /// Cuts the first `len` elements off `rest`.
 pub(super) fn take<'a, T>(rest: &mut &'a mut [T], len: usize) -> &'a mut [T] {
     let (first, after) = std::mem::take(rest).split_at_mut(len);
+    *rest = after;
+    first
+}
+
+/// Cuts the first `len` elements off `rest`.
+pub(super) fn take_shared<'a, T>(rest: &mut &'a [T], len: usize) -> &'a [T] {
+    let (first, after) = rest.split_at(len);
     *rest = after;
     first
 }
@@ -171,8 +166,6 @@ struct Job<'a, T> {
     weight_ih: Matrix<'a, T>,
     weight_hh: Matrix<'a, T>,
     bias: [&'a [T]; 2],
-    gates: &'a mut [T],
-    saved: &'a mut [T],
     hidden: &'a mut [T],
     cell: &'a mut [T],
     /// By row of the block.
@@ -180,9 +173,11 @@ struct Job<'a, T> {
 }
 
 impl<T: Float> Job<'_, T> {
-    fn run<C: Cell>(mut self) {
+    fn run<C: Cell>(mut self) -> Trace<T> {
         let Sizes { input, hidden, .. } = self.sizes;
-        let (width, num_steps) = (C::SUMS * hidden, self.block.num_steps());
+        let (width, num_steps, num_rows) = (C::SUMS * hidden, self.block.num_steps(), self.block.num_rows());
+        let mut values = Vec::with_capacity(num_rows * width);
+        let mut cells = Vec::with_capacity(num_rows * C::CELL * hidden);
         let at_once = (PROJECTED_ROWS / self.block.num_samples()).max(1);
         T::with_scratch(at_once * self.block.num_samples() * width, |sums| {
             for chunk in directed(0..num_steps.div_ceil(at_once), self.reverse) {
@@ -195,9 +190,12 @@ impl<T: Float> Job<'_, T> {
                     let sums = &mut sums[(now.start - rows.start) * width..(now.end - rows.start) * width];
                     self.add_recurrent::<C>(now.len(), sums);
                     Arch::new().dispatch(OneStep::<_, C> { job: &mut self, time, sums, cell: PhantomData });
+                    values.extend_from_slice(sums);
+                    cells.extend_from_slice(&self.cell[..now.len() * C::CELL * hidden]);
                 }
             }
         });
+        Trace { values, cells }
     }
 
     /// Adds what the hidden states contribute to the sums of the samples that are running.
@@ -212,18 +210,11 @@ impl<T: Float> Job<'_, T> {
     }
 
     #[inline(always)]
-    fn step<C: Cell>(&mut self, time: usize, sums: &[T]) {
+    fn step<C: Cell>(&mut self, time: usize, sums: &mut [T]) {
         let (hidden, rows) = (self.sizes.hidden, self.block.rows(time..time + 1));
-        for ((i, row), sums) in rows.enumerate().zip(sums.chunks_exact(C::SUMS * hidden)) {
+        for ((i, row), sums) in rows.enumerate().zip(sums.chunks_exact_mut(C::SUMS * hidden)) {
             let state = part_mut(self.hidden, i, hidden);
-            C::forward(Step {
-                sums,
-                bias: self.bias,
-                gates: part_mut(self.gates, row, C::GATES * hidden),
-                hidden: state,
-                cell: part_mut(self.cell, i, C::CELL * hidden),
-                saved: part_mut(self.saved, row, C::SAVED * hidden),
-            });
+            C::forward(Step { sums, bias: self.bias, hidden: state, cell: part_mut(self.cell, i, C::CELL * hidden) });
             self.out[row].copy_from_slice(state);
         }
     }
@@ -239,7 +230,7 @@ pub(super) fn part_mut<T>(rows: &mut [T], row: usize, width: usize) -> &mut [T] 
 struct OneStep<'a, 'b, T, C> {
     job: &'a mut Job<'b, T>,
     time: usize,
-    sums: &'a [T],
+    sums: &'a mut [T],
     cell: PhantomData<C>,
 }
 

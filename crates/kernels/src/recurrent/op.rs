@@ -111,10 +111,11 @@ impl<T: Float, C: Cell> Function for Recurrence<T, C> {
         let (d_xs, gradients) = with_all_values(&tensors, |values| {
             let [out, d_out] = [values[inputs.len()], values[inputs.len() + 1]];
             let pass = Pass { sequences: &self.sequences, sizes: self.sizes, xs: values[0], out, d_out };
-            let directions = self.slots.iter().zip(&self.traces).zip(d_states.drain(..));
-            let directions = directions.map(|((slots, trace), d_states)| Backward {
+            let blocks = self.sequences.blocks.len();
+            let directions = self.slots.iter().zip(d_states.drain(..)).enumerate();
+            let directions = directions.map(|(i, (slots, d_states))| Backward {
                 direction: slots.direction(values),
-                trace,
+                traces: &self.traces[i * blocks..(i + 1) * blocks],
                 d_states,
                 wanted: slots.wanted(wanted),
             });

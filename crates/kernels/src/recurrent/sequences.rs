@@ -115,11 +115,13 @@ impl Block {
         self.first_rows[times.start]..self.first_rows[times.end]
     }
 
-    /// The row of sample `i` of the block at `time`, if it is running then.
-    #[inline(always)]
-    pub fn row(&self, time: usize, i: usize) -> Option<usize> {
-        let row = self.first_rows.get(time)? + i;
-        (row < *self.first_rows.get(time + 1)?).then_some(row)
+    /// The rows of one time among all rows of the block in the order of computation; none beyond the last time.
+    pub fn steps(&self, time: usize, reverse: bool) -> Range<usize> {
+        if time >= self.num_steps() {
+            return 0..0;
+        }
+        let rows = self.rows(time..time + 1);
+        if reverse { self.num_rows() - rows.end..self.num_rows() - rows.start } else { rows }
     }
 
     /// The row (sample, time) of the batch of sample `i` of the block.

@@ -14,10 +14,8 @@ pub(in crate::recurrent) struct Gru;
 impl Cell for Gru {
     const NAME: &'static str = "gru";
     const GATES: usize = 3;
-    /// W_hn h + b_hn.
-    const SAVED: usize = 1;
     const CELL: usize = 0;
-    /// W_hn h has its own.
+    /// W_hn h has its own, the last.
     const SUMS: usize = 4;
     const RECURRENT: &'static [Part] = &[Part { rows: 0, sums: 0, len: 2 }, Part { rows: 2, sums: 3, len: 1 }];
     const CARRIES: bool = true;
@@ -25,24 +23,23 @@ impl Cell for Gru {
     #[inline(always)]
     fn forward<T: Float>(mut step: Step<T>) {
         step.activate(0..2, sigmoid);
-        let [r, z, n] = parts_mut(step.gates);
+        let [r, z, n, s] = parts_mut(step.sums);
         let [bias_in, bias_hn] = step.bias.map(|bias| parts::<_, 3>(bias)[2]);
-        let [_, _, sums_in, sums_hn] = parts(step.sums);
-        update(step.saved, [sums_hn, bias_hn], |_, [x, b]| x + b);
-        update(n, [sums_in, bias_in, r, step.saved], |_, [x, b, r, s]| tanh(x + b + r * s));
+        update(s, [bias_hn], |s, [b]| s + b);
+        update(n, [bias_in, r, s], |n, [b, r, s]| tanh(n + b + r * s));
         update(step.hidden, [z, n], |h, [z, n]| n + z * (h - n));
     }
 
     #[inline(always)]
     fn backward<T: Float>(step: BackwardStep<T>) {
         let one = T::one();
-        let [r, z, n] = parts(step.gates);
+        let [r, z, n, s] = parts(step.values);
         let [dr, dz, dn, ds] = parts_mut(step.d_sums);
         let dh = step.d_hidden;
         update(dz, [dh, step.previous, n, z], |_, [dh, h, n, z]| dh * (h - n) * (z * (one - z)));
         update(dn, [dh, z, n], |_, [dh, z, n]| dh * (one - z) * (one - n * n));
         update(ds, [dn, r], |_, [dn, r]| dn * r);
-        update(dr, [ds, step.saved, r], |_, [ds, s, r]| ds * s * (one - r));
+        update(dr, [ds, s, r], |_, [ds, s, r]| ds * s * (one - r));
         update(dh, [z], |dh, [z]| dh * z);
     }
 

@@ -14,8 +14,6 @@ pub(in crate::recurrent) struct Lstm;
 impl Cell for Lstm {
     const NAME: &'static str = "lstm";
     const GATES: usize = 4;
-    /// The new cell state.
-    const SAVED: usize = 1;
     const CELL: usize = 1;
     const SUMS: usize = 4;
     const RECURRENT: &'static [Part] = &[Part { rows: 0, sums: 0, len: 4 }];
@@ -26,20 +24,19 @@ impl Cell for Lstm {
         step.activate(0..2, sigmoid);
         step.activate(2..3, tanh);
         step.activate(3..4, sigmoid);
-        let [i, f, g, o] = parts(step.gates);
+        let [i, f, g, o] = parts(step.sums);
         update(step.cell, [i, f, g], |c, [i, f, g]| f * c + i * g);
         update(step.hidden, [o, step.cell], |_, [o, c]| o * tanh(c));
-        step.saved.copy_from_slice(step.cell);
     }
 
     #[inline(always)]
     fn backward<T: Float>(step: BackwardStep<T>) {
         let one = T::one();
-        let [i, f, g, o] = parts(step.gates);
+        let [i, f, g, o] = parts(step.values);
         let [di, df, dg, d_o] = parts_mut(step.d_sums);
         let (dh, dc) = (&*step.d_hidden, step.d_cell);
         // Until it is known, dg holds tanh(c').
-        update(dg, [step.saved], |_, [c]| tanh(c));
+        update(dg, [step.cell], |_, [c]| tanh(c));
         update(d_o, [dh, dg, o], |_, [dh, t, o]| dh * t * (o * (one - o)));
         update(dc, [dh, dg, o], |dc, [dh, t, o]| dc + dh * o * (one - t * t));
         update(di, [dc, g, i], |_, [dc, g, i]| dc * g * (i * (one - i)));

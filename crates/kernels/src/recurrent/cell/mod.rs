@@ -21,11 +21,10 @@ pub(super) trait Cell: Send + Sync + 'static {
     const NAME: &'static str;
     /// Gates: rows of the weights.
     const GATES: usize;
-    /// What a step keeps for the backward besides the gates' values.
-    const SAVED: usize;
     /// The cell state beside the hidden state.
     const CELL: usize;
-    /// Sums of a step: for every gate `weight_ih · x`, plus `weight_hh · h` unless that stands among further sums.
+    /// Sums of a step: for every gate `weight_ih · x`, plus `weight_hh · h` unless that stands among further sums. A step
+    /// replaces them by the values that its backward needs.
     const SUMS: usize;
     /// Where `weight_hh · h` goes.
     const RECURRENT: &'static [Part];
@@ -57,17 +56,13 @@ pub(super) struct Part {
 
 /// One step of one sample, forward.
 pub(super) struct Step<'a, T> {
-    /// The sums without their biases.
-    pub sums: &'a [T],
+    /// The sums without their biases, replaced by the gates' values.
+    pub sums: &'a mut [T],
     /// `bias_ih` and `bias_hh`.
     pub bias: [&'a [T]; 2],
-    /// The gates' values.
-    pub gates: &'a mut [T],
     /// The state before the step, which that after it replaces.
     pub hidden: &'a mut [T],
     pub cell: &'a mut [T],
-    /// What the backward needs besides the gates.
-    pub saved: &'a mut [T],
 }
 
 impl<T: Float> Step<'_, T> {
@@ -76,16 +71,15 @@ impl<T: Float> Step<'_, T> {
     fn activate(&mut self, gates: Range<usize>, activation: impl Fn(T) -> T) {
         let range = gates.start * self.hidden.len()..gates.end * self.hidden.len();
         let [bias_ih, bias_hh] = self.bias.map(|bias| &bias[range.clone()]);
-        let inputs = [&self.sums[range.clone()], bias_ih, bias_hh];
-        update(&mut self.gates[range], inputs, |_, [x, a, b]| activation(x + (a + b)));
+        update(&mut self.sums[range], [bias_ih, bias_hh], |x, [a, b]| activation(x + (a + b)));
     }
 }
 
 /// One step of one sample, backward.
 pub(super) struct BackwardStep<'a, T> {
-    /// What the forward left in [`Step::gates`] and [`Step::saved`].
-    pub gates: &'a [T],
-    pub saved: &'a [T],
+    /// What the forward left in [`Step::sums`] and in [`Step::cell`].
+    pub values: &'a [T],
+    pub cell: &'a [T],
     /// The state before the step: the cell state of a network that has one, else the hidden state.
     pub previous: &'a [T],
     /// The gradient of the new hidden state, replaced by the part of the previous one's that does not go through

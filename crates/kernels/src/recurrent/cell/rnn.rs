@@ -19,7 +19,6 @@ macro_rules! rnn {
         impl Cell for $cell {
             const NAME: &'static str = "rnn";
             const GATES: usize = 1;
-            const SAVED: usize = 0;
             const CELL: usize = 0;
             const SUMS: usize = 1;
             const RECURRENT: &'static [Part] = &[Part { rows: 0, sums: 0, len: 1 }];
@@ -28,12 +27,12 @@ macro_rules! rnn {
             #[inline(always)]
             fn forward<T: Float>(mut step: Step<T>) {
                 step.activate(0..1, $forward);
-                step.hidden.copy_from_slice(step.gates);
+                step.hidden.copy_from_slice(step.sums);
             }
 
             #[inline(always)]
             fn backward<T: Float>(step: BackwardStep<T>) {
-                update(step.d_sums, [step.d_hidden, step.gates], |_, [dh, h]| $slope(dh, h));
+                update(step.d_sums, [step.d_hidden, step.values], |_, [dh, h]| $slope(dh, h));
             }
 
             fn composed(
