@@ -260,7 +260,7 @@ impl<T: Float> Backward<'_, T> {
             let dv = &mut scratch.dv[at * value_dim..];
             product((num_keys, num_queries, value_dim), dv, value_dim, true, Matrix::rows(p, width), grad);
         }
-        if !job.queries_wanted && !(job.keys_wanted && self.dk.is_some()) {
+        if !(job.queries_wanted || job.keys_wanted && self.dk.is_some()) {
             return;
         }
         let v = values.v.matrix(tile.batch, kv_head, tile.keys.start);
