@@ -1,7 +1,8 @@
 //! Convolutional networks for Glassbox: layers, blocks, LeNet and ResNet.
 //!
-//! Images are tensors (batch, channels, height, width), sequences (batch, channels, length). Parameters have PyTorch's
-//! names, shapes and initial values, so weights go back and forth as safetensors files.
+//! Images are tensors (batch, channels, height, width), sequences (batch, channels, length), volumes (batch, channels,
+//! depth, height, width). Parameters have PyTorch's names, shapes and initial values, so weights go back and forth as
+//! safetensors files.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -21,11 +22,13 @@ mod check;
 pub mod layers;
 pub mod models;
 mod pair;
+mod triple;
 
 pub use blocks::*;
 pub use layers::*;
 pub use models::*;
 pub use pair::{Padding, Pair};
+pub use triple::Triple;
 
 /// The README's example.
 #[cfg(doctest)]

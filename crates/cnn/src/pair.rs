@@ -32,7 +32,8 @@ impl From<(usize, usize)> for Pair {
     }
 }
 
-/// What surrounds the input of a convolution: zeros, `T` being a number for sequences and a [`Pair`] for images.
+/// What surrounds the input of a convolution: zeros, `T` being a number for sequences, a [`Pair`] for images and a
+/// [`Triple`](crate::Triple) for volumes.
 ///
 /// `1.into()` is one zero on each side of every axis, `(1, 2).into()` one above and below, two left and right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -44,6 +44,48 @@ fn conv_transpose2d() {
 }
 
 #[test]
+fn conv3d() {
+    check_layer(|vb| Conv3d::new(2, 3, 2, Conv3dConfig::default(), vb), &[2, 2, 3, 2, 3]);
+    let same = Conv3dConfig { padding: Padding::Same, dilation: (2, 1, 1).into(), bias: false, ..Default::default() };
+    check_layer(|vb| Conv3d::new(2, 2, (2, 3, 1), same, vb), &[1, 2, 4, 2, 3]);
+    let grouped = Conv3dConfig { stride: (2, 1, 2).into(), padding: (1, 0, 1).into(), groups: 2, ..Default::default() };
+    check_layer(|vb| Conv3d::new(4, 2, (3, 1, 2), grouped, vb), &[1, 4, 3, 2, 3]);
+    // Whole volumes as images.
+    let temporal = Conv3dConfig { padding: (1, 0, 0).into(), ..Default::default() };
+    check_layer(|vb| Conv3d::new(2, 2, (3, 1, 1), temporal, vb), &[4, 2, 3, 2, 2]);
+}
+
+#[test]
+fn conv_transpose1d() {
+    let config = ConvTranspose1dConfig { stride: 2, padding: 1, ..Default::default() };
+    check_layer(|vb| ConvTranspose1d::new(3, 2, 4, config, vb), &[2, 3, 4]);
+    let config = ConvTranspose1dConfig { stride: 3, output_padding: 2, groups: 2, bias: false, ..Default::default() };
+    check_layer(|vb| ConvTranspose1d::new(4, 6, 2, config, vb), &[1, 4, 3]);
+}
+
+#[test]
+fn conv_transpose3d() {
+    let config = ConvTranspose3dConfig { stride: 2.into(), padding: (1, 0, 0).into(), ..Default::default() };
+    check_layer(|vb| ConvTranspose3d::new(2, 2, (4, 2, 3), config, vb), &[2, 2, 2, 1, 2]);
+    let config = ConvTranspose3dConfig {
+        stride: (1, 2, 1).into(),
+        output_padding: (0, 1, 1).into(),
+        groups: 2,
+        bias: false,
+        dilation: (1, 1, 2).into(),
+        ..Default::default()
+    };
+    check_layer(|vb| ConvTranspose3d::new(4, 2, (2, 1, 2), config, vb), &[1, 4, 2, 2, 2]);
+}
+
+#[test]
+fn pooling_of_volumes() {
+    check_layer(|_| Ok(MaxPool3d::new((2, 1, 2)).stride(1).padding((1, 0, 0))), &[2, 2, 3, 2, 3]);
+    check_layer(|_| Ok(AvgPool3d::new((2, 3, 2)).padding((0, 1, 0)).ceil_mode()), &[2, 2, 3, 4, 3]);
+    check_layer(|_| Ok(AdaptiveAvgPool3d::new((2, 1, 3))), &[2, 2, 3, 2, 4]);
+}
+
+#[test]
 fn pooling() {
     check_layer(|_| Ok(MaxPool1d::new(3).stride(2).padding(1)), &[2, 2, 8]);
     check_layer(|_| Ok(MaxPool2d::new(2)), &[2, 2, 5, 6]);
@@ -65,6 +107,7 @@ fn batch_norm() {
     check_layer(|vb| BatchNorm2d::new(3, config, vb), &[2, 3, 3, 2]);
     check_layer(|vb| BatchNorm2d::new(3, BatchNormConfig { affine: false, ..config }, vb), &[2, 3, 3, 2]);
     check_layer(|vb| BatchNorm2d::new(3, BatchNormConfig { track_running_stats: false, ..config }, vb), &[2, 3, 3, 2]);
+    check_layer(|vb| BatchNorm3d::new(2, config, vb), &[2, 2, 2, 3, 2]);
 }
 
 #[test]

@@ -36,6 +36,23 @@ fn configurations() {
     assert_error(Conv1d::new(1, 1, 3, config, root()), &["padding `Same`: expected stride 1"]);
     let config = ConvTranspose2dConfig { stride: 2.into(), output_padding: 2.into(), ..Default::default() };
     assert_error(ConvTranspose2d::new(1, 1, 3, config, root()), &["output_padding: expected less than the larger"]);
+    let config = ConvTranspose1dConfig { dilation: 0, ..Default::default() };
+    assert_error(ConvTranspose1d::new(1, 1, 3, config, root()), &["dilation: expected at least 1, got [0]"]);
+    let config = ConvTranspose1dConfig { output_padding: 1, ..Default::default() };
+    assert_error(ConvTranspose1d::new(1, 1, 3, config, root()), &["output_padding: expected less than the larger"]);
+    let config = ConvTranspose3dConfig { stride: (2, 1, 2).into(), output_padding: 1.into(), ..Default::default() };
+    let expected =
+        "output_padding: expected less than the larger of stride [2, 1, 2] and dilation [1, 1, 1], got [1, 1, 1]";
+    assert_error(ConvTranspose3d::new(1, 1, 3, config, root()), &[expected]);
+    assert_error(ConvTranspose3d::new(3, 1, (1, 0, 1), config, root()), &["kernel_size: expected at least 1"]);
+    let plain = Conv3dConfig::default();
+    assert_error(
+        Conv3d::new(4, 6, 3, Conv3dConfig { groups: 4, ..plain }, root().pp("c")),
+        &["at `c`: groups: expected"],
+    );
+    let config = Conv3dConfig { stride: (1, 2, 1).into(), padding: Padding::Same, ..plain };
+    assert_error(Conv3d::new(4, 6, 3, config, root()), &["padding `Same`: expected stride 1, got stride [1, 2, 1]"]);
+    assert_error(Conv3d::new(4, 6, (3, 0, 3), plain, root()), &["kernel_size: expected at least 1, got [3, 0, 3]"]);
     let config = BatchNormConfig::default();
     assert_error(BatchNorm2d::new(0, config, root()), &["num_features: expected at least 1"]);
     let infinite = BatchNormConfig { eps: f64::INFINITY, ..config };
@@ -73,6 +90,18 @@ fn inputs() {
     assert_error(forward(conv(), &[1, 3, 2, 8]), &["at `stem.conv`", "kernel"]);
     let conv = Conv1d::new(3, 4, 3, Conv1dConfig::default(), root().pp("c"));
     assert_error(forward(conv, &[2, 5, 8]), &["at `c`: input: expected (batch, 3, length), got [2, 5, 8]"]);
+    let conv = || Conv3d::new(3, 4, 3, Conv3dConfig::default(), root().pp("c"));
+    let expected = "at `c`: input: expected (batch, 3, depth, height, width), got [3, 8, 8, 8]";
+    assert_error(forward(conv(), &[3, 8, 8, 8]), &[expected]);
+    assert_error(forward(conv(), &[1, 3, 2, 8, 8]), &["at `c`: conv3d: expected a kernel", "(2) on axis 2, got 3"]);
+    let conv = ConvTranspose3d::new(3, 4, 3, ConvTranspose3dConfig::default(), root().pp("c"));
+    assert_error(forward(conv, &[1, 2, 8, 8, 8]), &["at `c`: input: expected (batch, 3, depth, height, width)"]);
+    let conv = ConvTranspose1d::new(3, 4, 3, ConvTranspose1dConfig::default(), root().pp("c"));
+    assert_error(forward(conv, &[1, 2, 8]), &["at `c`: input: expected (batch, 3, length), got [1, 2, 8]"]);
+    let norm = BatchNorm3d::new(3, BatchNormConfig::default(), root().pp("bn"));
+    assert_error(forward(norm, &[1, 3, 2, 2]), &["at `bn`: input: expected (batch, 3, depth, height, width)"]);
+    let pool = MaxPool3d::new(3);
+    assert_error(forward(Ok(pool), &[1, 1, 3, 3, 2]), &["max_pool3d: expected a kernel", "(2) on axis 4, got 3"]);
     let norm = || BatchNorm1d::new(3, BatchNormConfig::default(), root().pp("bn"));
     assert_error(forward(norm(), &[2, 5]), &["at `bn`: input: expected (batch, 3) or (batch, 3, length), got [2, 5]"]);
     assert_error(forward(norm(), &[1, 3]), &["at `bn`", "more than 1 element per channel, got 1"]);

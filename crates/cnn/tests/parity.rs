@@ -59,6 +59,64 @@ fn conv_transpose2d() {
 }
 
 #[test]
+fn conv3d() {
+    let plain = Conv3dConfig::default();
+    check("conv3d", |vb| Conv3d::new(2, 3, 3, plain, vb));
+    let strided = Conv3dConfig {
+        stride: (2, 1, 2).into(),
+        padding: (1, 2, 0).into(),
+        dilation: (2, 1, 1).into(),
+        groups: 2,
+        ..plain
+    };
+    check("conv3d.strided", |vb| Conv3d::new(4, 2, (2, 3, 1), strided, vb));
+    let same = Conv3dConfig { padding: Padding::Same, dilation: (1, 1, 2).into(), bias: false, ..plain };
+    check("conv3d.same", |vb| Conv3d::new(2, 2, (3, 2, 2), same, vb));
+    check("conv3d.pointwise", |vb| Conv3d::new(2, 3, 1, plain, vb));
+}
+
+#[test]
+fn conv_transpose1d() {
+    let config = ConvTranspose1dConfig { stride: 2, padding: 1, ..Default::default() };
+    check("conv_transpose1d", |vb| ConvTranspose1d::new(3, 4, 4, config, vb));
+    let config = ConvTranspose1dConfig {
+        stride: 3,
+        padding: 1,
+        output_padding: 2,
+        groups: 2,
+        bias: false,
+        dilation: 2,
+        ..Default::default()
+    };
+    check("conv_transpose1d.grouped", |vb| ConvTranspose1d::new(4, 6, 3, config, vb));
+}
+
+#[test]
+fn conv_transpose3d() {
+    let config = ConvTranspose3dConfig { stride: 2.into(), padding: (0, 1, 1).into(), ..Default::default() };
+    check("conv_transpose3d", |vb| ConvTranspose3d::new(2, 3, (2, 4, 4), config, vb));
+    let config = ConvTranspose3dConfig {
+        stride: (2, 3, 1).into(),
+        padding: (1, 0, 0).into(),
+        output_padding: (1, 2, 0).into(),
+        groups: 2,
+        bias: false,
+        dilation: (2, 1, 1).into(),
+        ..Default::default()
+    };
+    check("conv_transpose3d.grouped", |vb| ConvTranspose3d::new(4, 2, (3, 1, 2), config, vb));
+}
+
+#[test]
+fn pooling_of_volumes() {
+    check("max_pool3d", |_| Ok(MaxPool3d::new(2)));
+    check("max_pool3d.strided", |_| Ok(MaxPool3d::new((3, 2, 3)).stride((2, 1, 2)).padding((1, 0, 1)).ceil_mode()));
+    check("avg_pool3d", |_| Ok(AvgPool3d::new((2, 3, 2)).stride((2, 2, 1)).padding((1, 1, 0)).ceil_mode()));
+    check("avg_pool3d.exclude", |_| Ok(AvgPool3d::new(3).stride(2).padding(1).count_include_pad(false)));
+    check("adaptive_avg_pool3d", |_| Ok(AdaptiveAvgPool3d::new((2, 3, 1))));
+}
+
+#[test]
 fn pooling() {
     check("max_pool1d", |_| Ok(MaxPool1d::new(3).stride(2).padding(1)));
     check("max_pool2d", |_| Ok(MaxPool2d::new(2)));
@@ -87,6 +145,7 @@ fn batch_norm() {
     check("batch_norm2d.plain", |vb| BatchNorm2d::new(3, plain, vb));
     let untracked = BatchNormConfig { track_running_stats: false, ..config };
     check("batch_norm2d.untracked", |vb| BatchNorm2d::new(3, untracked, vb));
+    check("batch_norm3d", |vb| BatchNorm3d::new(3, config, vb));
 }
 
 /// Three training steps, then the running statistics and an evaluation.

@@ -1,7 +1,9 @@
 //! What a layer is, and layers made of layers.
 
 use candle_core::Tensor;
+use glassbox_kernels::graph::{add, reshape};
 
+use crate::fusion::Follower;
 use crate::{Pass, Result, Site, VarBuilder};
 
 /// Tensor in, tensor out, under a [`Pass`].
@@ -44,6 +46,21 @@ pub trait Layer: Send + Sync {
         let plain = full.split('<').next().unwrap_or(full);
         plain.rsplit("::").next().unwrap_or(plain)
     }
+
+    /// What the layer does, where the one before it may do it in one operation with its own; see [`fusion`](crate::fusion).
+    fn follower(&self) -> Option<Follower<'_>> {
+        None
+    }
+
+    /// The forward of this layer and of as many `followers` as are done in the same operation, and how many those are.
+    /// The result is the same to the bit as that of one layer after the other.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    fn forward_fused(&self, xs: &Tensor, pass: &Pass, followers: &[Follower<'_>]) -> Result<(Tensor, usize)> {
+        let _ = followers;
+        self.forward(xs, pass).map(|ys| (ys, 0))
+    }
 }
 
 impl<L: Layer + ?Sized> Layer for Box<L> {
@@ -58,6 +75,14 @@ impl<L: Layer + ?Sized> Layer for Box<L> {
     fn kind(&self) -> &'static str {
         (**self).kind()
     }
+
+    fn follower(&self) -> Option<Follower<'_>> {
+        (**self).follower()
+    }
+
+    fn forward_fused(&self, xs: &Tensor, pass: &Pass, followers: &[Follower<'_>]) -> Result<(Tensor, usize)> {
+        (**self).forward_fused(xs, pass, followers)
+    }
 }
 
 impl<L: Layer + ?Sized> Layer for std::sync::Arc<L> {
@@ -71,6 +96,14 @@ impl<L: Layer + ?Sized> Layer for std::sync::Arc<L> {
 
     fn kind(&self) -> &'static str {
         (**self).kind()
+    }
+
+    fn follower(&self) -> Option<Follower<'_>> {
+        (**self).follower()
+    }
+
+    fn forward_fused(&self, xs: &Tensor, pass: &Pass, followers: &[Follower<'_>]) -> Result<(Tensor, usize)> {
+        (**self).forward_fused(xs, pass, followers)
     }
 }
 
@@ -136,6 +169,13 @@ impl Sequential {
 
 impl Layer for Sequential {
     fn forward(&self, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
+        // A probe sees every layer's output, so each runs by itself.
+        if pass.probe().is_some() { self.forward_one_by_one(xs, pass) } else { self.forward_in_groups(xs, pass) }
+    }
+}
+
+impl Sequential {
+    fn forward_one_by_one(&self, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
         let mut xs = xs.clone();
         for (site, layer) in &self.layers {
             // A layer with a site of its own shows itself; the others are shown under their place here.
@@ -143,6 +183,22 @@ impl Layer for Sequential {
                 Some(_) => layer.forward(&xs, pass)?,
                 None => site.run(&xs, pass, || layer.forward(&xs, pass))?,
             };
+        }
+        Ok(xs)
+    }
+
+    /// Each layer together with those behind it that it can do in one operation.
+    fn forward_in_groups(&self, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
+        let mut xs = xs.clone();
+        let mut rest = &self.layers[..];
+        while let Some(((site, layer), behind)) = rest.split_first() {
+            let followers: Vec<_> = behind.iter().map_while(|(_, layer)| layer.follower()).collect();
+            let run = || layer.forward_fused(&xs, pass, &followers);
+            let (ys, done) = match layer.site() {
+                Some(_) => run()?,
+                None => run().map_err(|e| e.at(site.path()))?,
+            };
+            (xs, rest) = (ys, behind.get(done..).unwrap_or_default());
         }
         Ok(xs)
     }
@@ -154,7 +210,7 @@ pub struct Residual<L>(pub L);
 impl<L: Layer> Layer for Residual<L> {
     fn forward(&self, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
         let ys = self.0.forward(xs, pass)?;
-        Ok((xs + ys)?)
+        Ok(add(xs, &ys)?)
     }
 }
 
@@ -164,6 +220,7 @@ pub struct Flatten;
 
 impl Layer for Flatten {
     fn forward(&self, xs: &Tensor, _: &Pass) -> Result<Tensor> {
-        Ok(xs.flatten_from(1)?)
+        let features: usize = xs.dims().iter().skip(1).product();
+        Ok(reshape(xs, (xs.dims().first().copied().unwrap_or(1), features))?)
     }
 }

@@ -6,6 +6,7 @@
 pub mod dataset;
 mod device;
 mod error;
+pub mod fusion;
 pub mod init;
 mod layer;
 mod layers;
@@ -23,6 +24,7 @@ mod tensor_ext;
 mod tensors;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+mod threads;
 pub mod train;
 
 pub use dataset::{Batch, Collate, DataLoader, Dataset, DatasetExt, Sample, Sampler, Subset, TensorDataset};
@@ -42,8 +44,9 @@ pub use probe::{Probe, Seen, Site};
 pub use rng::{Rng, RngState, Seed};
 pub use state::State;
 pub use summary::{Summary, SummaryRow, summary, summary_of};
-pub use tensor_ext::TensorExt;
+pub use tensor_ext::{TensorExt, concat};
 pub use tensors::write_atomic;
+pub use threads::on_pool;
 pub use train::{Callback, Progress, RunDir, SupervisedStep, TrainStep, Trainer};
 
 pub use candle_core;

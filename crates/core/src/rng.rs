@@ -79,6 +79,11 @@ impl Rng {
         self.inner.random()
     }
 
+    /// 64 random bits, such as the seed of a kernel that draws for itself.
+    pub fn next_u64(&mut self) -> u64 {
+        self.inner.random()
+    }
+
     /// Standard normal.
     pub fn normal(&mut self) -> f64 {
         self.inner.sample(rand_distr::StandardNormal)

@@ -8,6 +8,11 @@ pub use glassbox_cnn as cnn;
 #[cfg(feature = "data")]
 pub use glassbox_data as data;
 
+/// The allocator of every program that turns the feature `mimalloc` on.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What most programs need: `use glassbox::prelude::*;`.
 pub mod prelude {
     pub use glassbox_core::dataset::{DataLoader, DatasetExt, TensorDataset};
@@ -18,7 +23,7 @@ pub mod prelude {
     pub use glassbox_core::{
         Activation, Batch, Callback, Dataset, Dropout, Error, Layer, Linear, Loss, Metric, Mlp, MlpConfig, ParamStore,
         Pass, Result, Rng, RunDir, Sample, Seed, Sequential, SupervisedStep, TensorExt, TrainStep, Trainer, VarBuilder,
-        device, summary,
+        concat, device, summary,
     };
 
     #[cfg(feature = "cnn")]

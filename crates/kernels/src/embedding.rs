@@ -1,11 +1,10 @@
 //! Rows of a table, by index.
 
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Tensor};
-use rayon::prelude::*;
+use candle_core::{DType, Tensor};
 
 use crate::Result;
-use crate::cpu::{Element, by_float, is_fused, output, rows, tensor, values, with_values};
+use crate::cpu::{apply1, checked_ids, is_fused};
+use crate::index::Select;
 
 /// The rows of `weight` that `ids` name.
 ///
@@ -25,102 +24,35 @@ pub fn embedding(weight: &Tensor, ids: &Tensor, padding_idx: Option<usize>) -> R
     {
         candle_core::bail!("embedding: expected padding_idx below {num} embeddings, got {padding}");
     }
-    let checked = indices(ids, num)?;
+    let checked = checked_ids("embedding", ids, num, "embeddings")?;
     let mut shape = ids.dims().to_vec();
     shape.push(dim);
     if is_fused(weight) {
-        weight.apply_op1(Embedding { ids: checked, shape: shape.into(), padding_idx })
+        // A padding_idx that is no u32 is no id either.
+        let skip = padding_idx.and_then(|padding| u32::try_from(padding).ok());
+        apply1(weight, Select { name: "embedding", ids: checked, dim: 0, shape: shape.into(), skip })
     } else {
         composed(weight, ids, padding_idx)?.reshape(shape)
     }
 }
 
-/// The checked ids, in order.
-fn indices(ids: &Tensor, num: usize) -> Result<Vec<usize>> {
-    if !matches!(ids.dtype(), DType::U32 | DType::I64) {
-        candle_core::bail!("embedding: expected ids of u32 or i64, got {:?}", ids.dtype());
-    }
-    let ids = ids.flatten_all()?.to_device(&Device::Cpu)?.to_dtype(DType::I64)?.to_vec1::<i64>()?;
-    let check = |(position, &id): (usize, &i64)| match usize::try_from(id) {
-        Ok(index) if index < num => Ok(index),
-        _ => candle_core::bail!("embedding: id {id} at position {position}: expected one of {num} embeddings"),
-    };
-    ids.iter().enumerate().map(check).collect()
-}
-
 /// The rows (ids, embedding_dim) from Candle's operations.
 fn composed(weight: &Tensor, ids: &Tensor, padding_idx: Option<usize>) -> Result<Tensor> {
-    let ids = ids.flatten_all()?;
+    let ids = ids.flatten_all()?.to_device(weight.device())?;
     let picked = weight.contiguous()?.index_select(&ids, 0)?;
     match padding_idx {
         None => Ok(picked),
         Some(padding) => {
-            let mask = ids.eq(padding as u32)?.unsqueeze(1)?.broadcast_as(picked.shape())?;
+            let mask = ids.to_dtype(DType::I64)?.eq(padding as i64)?.unsqueeze(1)?.broadcast_as(picked.shape())?;
             mask.where_cond(&picked.detach(), &picked)
         }
     }
 }
 
-struct Embedding {
-    ids: Vec<usize>,
-    shape: Shape,
-    padding_idx: Option<usize>,
-}
-
-impl CustomOp1 for Embedding {
-    fn name(&self) -> &'static str {
-        "embedding"
-    }
-
-    fn cpu_fwd(&self, weight: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (_, dim) = layout.shape().dims2()?;
-        by_float!("embedding", weight.dtype(), T => {
-            Ok(output(gather(&values::<T>(weight, layout)?, &self.ids, dim), &self.shape))
-        })
-    }
-
-    fn bwd(&self, weight: &Tensor, _res: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        if !weight.track_op() {
-            return Ok(None);
-        }
-        let (num, dim) = weight.dims2()?;
-        by_float!("embedding", weight.dtype(), T => {
-            with_values::<T, _, 1>([grad], |[g]| tensor(self.scatter(g, num, dim), weight.shape()).map(Some))
-        })
-    }
-}
-
-fn gather<T: Element>(weight: &[T], ids: &[usize], dim: usize) -> Vec<T> {
-    let mut out = vec![T::zero(); ids.len() * dim];
-    rows(&mut out, dim, |i, out| out.copy_from_slice(&weight[ids[i] * dim..][..dim]));
-    out
-}
-
-/// The table is cut into so many ranges of rows; each range is one task that looks through all ids.
-const RANGES: usize = 16;
-
-impl Embedding {
-    fn scatter<T: Element>(&self, grad: &[T], num: usize, dim: usize) -> Vec<T> {
-        let mut out = vec![T::zero(); num * dim];
-        if out.is_empty() {
-            return out;
-        }
-        let per_range = num.div_ceil(RANGES);
-        out.par_chunks_mut(per_range * dim).enumerate().for_each(|(range, out)| {
-            let first = range * per_range;
-            for (&id, grad) in self.ids.iter().zip(grad.chunks(dim)) {
-                if id >= first && (id - first) * dim < out.len() && Some(id) != self.padding_idx {
-                    let row = &mut out[(id - first) * dim..][..dim];
-                    row.iter_mut().zip(grad).for_each(|(sum, &g)| *sum += g);
-                }
-            }
-        });
-        out
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
     use crate::testkit::{check_gradients, values as testvalues};
 

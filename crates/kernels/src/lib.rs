@@ -6,14 +6,24 @@
 
 pub mod activation;
 pub mod attention;
+pub mod backward;
+pub mod concat;
 pub mod conv;
 mod cpu;
+pub mod dropout;
 pub mod embedding;
+pub mod graph;
+pub mod index;
+pub mod linear;
 pub mod loss;
 pub mod norm;
 pub mod optim;
 pub mod pool;
+pub mod recurrent;
+pub mod reduce;
+pub mod rotary;
 pub mod softmax;
+pub mod tail;
 #[cfg(test)]
 mod testing;
 #[cfg(any(test, feature = "testkit"))]

@@ -4,7 +4,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use crate::Result;
-use crate::cpu::{Float, by_float, is_fused, output, rows, sum_by, tensor, values, with_values};
+use crate::cpu::{Float, apply1, by_float, is_fused, output, rows, sum_by, tensor, values, with_values};
 
 /// Softmax over dimension `dim`: e^(x_i) / sum_j e^(x_j).
 ///
@@ -17,7 +17,7 @@ use crate::cpu::{Float, by_float, is_fused, output, rows, sum_by, tensor, values
 /// Where `xs` has no dimension `dim`, or is not of a float type.
 pub fn softmax(xs: &Tensor, dim: usize) -> Result<Tensor> {
     check(xs, dim, "softmax")?;
-    if is_fused(xs) { xs.apply_op1(Softmax { dim, log: false }) } else { composed_softmax(xs, dim) }
+    if is_fused(xs) { apply1(xs, Softmax { dim, log: false }) } else { composed_softmax(xs, dim) }
 }
 
 /// The logarithm of softmax over dimension `dim`: x_i − ln(sum_j e^(x_j)).
@@ -31,7 +31,7 @@ pub fn softmax(xs: &Tensor, dim: usize) -> Result<Tensor> {
 /// Where `xs` has no dimension `dim`, or is not of a float type.
 pub fn log_softmax(xs: &Tensor, dim: usize) -> Result<Tensor> {
     check(xs, dim, "log_softmax")?;
-    if is_fused(xs) { xs.apply_op1(Softmax { dim, log: true }) } else { composed_log_softmax(xs, dim) }
+    if is_fused(xs) { apply1(xs, Softmax { dim, log: true }) } else { composed_log_softmax(xs, dim) }
 }
 
 fn check(xs: &Tensor, dim: usize, name: &str) -> Result<()> {

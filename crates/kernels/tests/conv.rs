@@ -66,6 +66,38 @@ fn convolution_agrees_with_pytorch() {
 }
 
 #[test]
+fn convolution_of_volumes_agrees_with_pytorch() {
+    let fixtures = Fixtures::load();
+    let padding = |p: [usize; 3]| p.map(|p| [p, p]);
+    let params = Conv3dParams { stride: [2, 1, 2], padding: padding([1, 2, 0]), dilation: [1, 2, 1], groups: 2 };
+    fixtures.check("conv3d", |t| conv3d(&t[0], &t[1], Some(&t[2]), &params));
+    let params = Conv3dParams { padding: padding([1; 3]), groups: 3, ..Default::default() };
+    fixtures.check("conv3d_depthwise", |t| conv3d(&t[0], &t[1], None, &params));
+    let params = Conv3dParams { stride: [2, 1, 1], padding: padding([1, 0, 0]), ..Default::default() };
+    fixtures.check("conv3d_columns", |t| conv3d(&t[0], &t[1], Some(&t[2]), &params));
+    let params = ConvTranspose3dParams {
+        stride: [2, 3, 1],
+        padding: [1, 0, 1],
+        output_padding: [1, 2, 0],
+        dilation: [2, 1, 1],
+        groups: 2,
+    };
+    fixtures.check("conv_transpose3d", |t| conv_transpose3d(&t[0], &t[1], Some(&t[2]), &params));
+}
+
+#[test]
+fn pooling_of_volumes_agrees_with_pytorch() {
+    let fixtures = Fixtures::load();
+    let params = Pool3dParams { kernel: [2, 3, 2], stride: [1, 2, 2], padding: [1, 1, 0], ceil_mode: true };
+    fixtures.check("max_pool3d", |t| max_pool3d(&t[0], &params));
+    let params = Pool3dParams { kernel: [3; 3], stride: [2; 3], padding: [1; 3], ceil_mode: true };
+    fixtures.check("avg_pool3d", |t| avg_pool3d(&t[0], &params, true));
+    let params = Pool3dParams { kernel: [2, 3, 3], ceil_mode: false, ..params };
+    fixtures.check("avg_pool3d_exclude", |t| avg_pool3d(&t[0], &params, false));
+    fixtures.check("adaptive_avg_pool3d", |t| adaptive_avg_pool3d(&t[0], [2, 3, 1]));
+}
+
+#[test]
 fn transposed_convolution_agrees_with_pytorch() {
     let fixtures = Fixtures::load();
     let params = ConvTranspose2dParams {
@@ -75,6 +107,8 @@ fn transposed_convolution_agrees_with_pytorch() {
         groups: 2,
         ..Default::default()
     };
+    let sequence = ConvTranspose1dParams { stride: 3, padding: 1, output_padding: 2, dilation: 2, groups: 2 };
+    fixtures.check("conv_transpose1d", |t| conv_transpose1d(&t[0], &t[1], Some(&t[2]), &sequence));
     fixtures.check("conv_transpose2d", |t| conv_transpose2d(&t[0], &t[1], Some(&t[2]), &params));
     let params =
         ConvTranspose2dParams { stride: [2; 2], padding: [1; 2], output_padding: [1; 2], dilation: [2; 2], groups: 1 };

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use glassbox_kernels::activation::{Activation, activation, prelu};
 use glassbox_kernels::embedding::embedding;
-use glassbox_kernels::loss::{bce_with_logits, cross_entropy, cross_entropy_denominator};
+use glassbox_kernels::loss::{Reduction, bce_with_logits, cross_entropy};
 use glassbox_kernels::norm::{group_norm, layer_norm, rms_norm};
 use glassbox_kernels::softmax::{log_softmax, softmax};
 
@@ -99,14 +99,16 @@ fn losses() {
         ("cross_entropy_smooth", None, 0.1),
         ("cross_entropy_both", Some(weight), 0.1),
     ] {
-        fixture.check(case, &["logits"], |t| cross_entropy(&t[0], targets, weight, smoothing, Some(-100)));
+        fixture.check(case, &["logits"], |t| {
+            cross_entropy(&t[0], targets, weight, smoothing, Some(-100), Reduction::None)
+        });
     }
     fixture.check("cross_entropy_mean", &["logits"], |t| {
-        let sum = cross_entropy(&t[0], targets, Some(weight), 0.1, Some(-100))?.sum_keepdim(0)?;
-        sum / cross_entropy_denominator(targets, 4, Some(weight), Some(-100))?
+        cross_entropy(&t[0], targets, Some(weight), 0.1, Some(-100), Reduction::Mean)
     });
     fixture.check("bce", &["logits"], |t| {
-        bce_with_logits(&t[0], &fixture.input("probabilities").to_dtype(t[0].dtype())?, Some(weight))
+        let targets = fixture.input("probabilities").to_dtype(t[0].dtype())?;
+        bce_with_logits(&t[0], &targets, Some(weight), Reduction::None)
     });
 }
 

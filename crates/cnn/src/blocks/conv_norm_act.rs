@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use glassbox_core::{Activation, Layer, Pass, Result, VarBuilder};
 
-use super::Shown;
+use super::{Shown, conv_norm_act};
 use crate::{BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, Pair};
 
 /// What a [`ConvNormAct`] is made of; the default is a plain convolution and a ReLU.
@@ -78,10 +78,7 @@ impl ConvNormAct {
 
 impl Layer for ConvNormAct {
     fn forward(&self, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
-        let ys = self.norm.forward(&self.conv.forward(xs, pass)?, pass)?;
-        match &self.activation {
-            Some(activation) => activation.forward(&ys, pass),
-            None => Ok(ys),
-        }
+        let activation = self.activation.as_ref().map(|activation| activation as &dyn Layer);
+        conv_norm_act(&self.conv, &self.norm, None, activation, xs, pass)
     }
 }

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use glassbox_core::init::{Fan, gain};
 use glassbox_core::{Activation, Init, Layer, Pass, Result, Sequential, VarBuilder};
 
-use super::Shown;
+use super::{Shown, conv_norm_act};
 use crate::{BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, Pair};
 
 /// How a residual block changes its input.
@@ -73,9 +73,8 @@ impl BasicBlock {
 
 impl Layer for BasicBlock {
     fn forward(&self, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
-        let ys = self.relu1.forward(&self.bn1.forward(&self.conv1.forward(xs, pass)?, pass)?, pass)?;
-        let ys = self.bn2.forward(&self.conv2.forward(&ys, pass)?, pass)?;
-        join(&ys, xs, self.downsample.as_ref(), pass)
+        let ys = conv_norm_act(&self.conv1, &self.bn1, None, Some(&self.relu1), xs, pass)?;
+        join(&self.conv2, &self.bn2, &ys, xs, self.downsample.as_ref(), pass)
     }
 }
 
@@ -139,10 +138,9 @@ impl Bottleneck {
 
 impl Layer for Bottleneck {
     fn forward(&self, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
-        let ys = self.relu1.forward(&self.bn1.forward(&self.conv1.forward(xs, pass)?, pass)?, pass)?;
-        let ys = self.relu2.forward(&self.bn2.forward(&self.conv2.forward(&ys, pass)?, pass)?, pass)?;
-        let ys = self.bn3.forward(&self.conv3.forward(&ys, pass)?, pass)?;
-        join(&ys, xs, self.downsample.as_ref(), pass)
+        let ys = conv_norm_act(&self.conv1, &self.bn1, None, Some(&self.relu1), xs, pass)?;
+        let ys = conv_norm_act(&self.conv2, &self.bn2, None, Some(&self.relu2), &ys, pass)?;
+        join(&self.conv3, &self.bn3, &ys, xs, self.downsample.as_ref(), pass)
     }
 }
 
@@ -175,10 +173,15 @@ fn downsample(inputs: usize, outputs: usize, stride: usize, vb: VarBuilder) -> R
     Ok(Some(shortcut))
 }
 
-fn join(ys: &Tensor, xs: &Tensor, downsample: Option<&Sequential>, pass: &Pass) -> Result<Tensor> {
-    let sum = match downsample {
-        Some(downsample) => (ys + downsample.forward(xs, pass)?)?,
-        None => (ys + xs)?,
-    };
-    Activation::Relu.forward(&sum, pass)
+/// `relu(norm(conv(ys)) + shortcut(xs))`.
+fn join(
+    conv: &Conv2d,
+    norm: &BatchNorm2d,
+    ys: &Tensor,
+    xs: &Tensor,
+    downsample: Option<&Sequential>,
+    pass: &Pass,
+) -> Result<Tensor> {
+    let shortcut = downsample.map_or(Ok(xs.clone()), |downsample| downsample.forward(xs, pass))?;
+    conv_norm_act(conv, norm, Some(&shortcut), Some(&Activation::Relu), ys, pass)
 }

@@ -1,12 +1,13 @@
 //! Batch normalisation.
 
 use candle_core::{DType, Tensor};
+use glassbox_core::fusion::{Follower, Normalization, Normalizer};
 use glassbox_core::{Error, Init, Layer, Param, Pass, Result, Site, VarBuilder};
 use glassbox_kernels::norm::{batch_norm_eval, batch_norm_train};
 
-use crate::check::{expect_images, expect_positive, wrong_input};
+use crate::check::{expect_images, expect_positive, expect_volumes, wrong_input};
 
-/// How a [`BatchNorm1d`] or [`BatchNorm2d`] normalises; the default is PyTorch's.
+/// How a [`BatchNorm1d`], [`BatchNorm2d`] or [`BatchNorm3d`] normalises; the default is PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNormConfig {
     /// Added to the variance, at least 0. Default 1e-5.
@@ -87,6 +88,48 @@ impl Layer for BatchNorm2d {
         self.0.forward(xs, pass, || expect_images(xs, self.0.num_features))
     }
 
+    fn follower(&self) -> Option<Follower<'_>> {
+        Some(Follower::BatchNorm(&self.0))
+    }
+
+    fn site(&self) -> Option<&Site> {
+        Some(&self.0.site)
+    }
+}
+
+/// Normalises each channel of volumes over the batch and the volume; otherwise as [`BatchNorm2d`].
+///
+/// # Shapes
+/// (batch, num_features, depth, height, width) to the same.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use glassbox_cnn::{BatchNorm3d, BatchNormConfig};
+/// use glassbox_core::{Layer, ParamStore, Pass, Seed};
+/// let params = ParamStore::new(Seed(1), &Device::Cpu);
+/// let layer = BatchNorm3d::new(3, BatchNormConfig::default(), params.root())?;
+/// let clips = Tensor::zeros((2, 3, 4, 5, 6), DType::F32, &Device::Cpu)?;
+/// assert_eq!(layer.forward(&clips, &Pass::train(Seed(1)))?.dims(), clips.dims());
+/// # Ok::<(), glassbox_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct BatchNorm3d(BatchNorm);
+
+impl BatchNorm3d {
+    /// Normalisation of `num_features` channels.
+    ///
+    /// # Errors
+    /// As [`BatchNorm2d::new`].
+    pub fn new(num_features: usize, config: BatchNormConfig, vb: VarBuilder) -> Result<Self> {
+        BatchNorm::new(num_features, config, "BatchNorm3d", vb).map(Self)
+    }
+}
+
+impl Layer for BatchNorm3d {
+    fn forward(&self, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
+        self.0.forward(xs, pass, || expect_volumes(xs, self.0.num_features))
+    }
+
     fn site(&self) -> Option<&Site> {
         Some(&self.0.site)
     }
@@ -133,7 +176,7 @@ impl Layer for BatchNorm1d {
     }
 }
 
-/// What both have in common.
+/// What all have in common.
 #[derive(Debug)]
 struct BatchNorm {
     weight: Option<Param>,
@@ -166,23 +209,35 @@ impl BatchNorm {
     fn forward(&self, xs: &Tensor, pass: &Pass, check_shape: impl FnOnce() -> Result<()>) -> Result<Tensor> {
         self.site.run(xs, pass, || {
             check_shape()?;
-            let weight = self.weight.as_ref().map(|w| w.get(pass));
-            let bias = self.bias.as_ref().map(|b| b.get(pass));
+            let Normalizer { weight, bias, statistics, eps } = self.normalizer(pass);
             let (weight, bias) = (weight.as_ref(), bias.as_ref());
-            match &self.running {
-                Some(running) if !pass.is_training() => {
-                    let (mean, var) = (running.mean.value(), running.var.value());
-                    Ok(batch_norm_eval(xs, &mean, &var, weight, bias, self.eps)?)
-                }
-                running => {
-                    let (ys, mean, var) = batch_norm_train(xs, weight, bias, self.eps)?;
-                    if let Some(running) = running {
-                        running.update(&mean, &var, xs.elem_count() / self.num_features)?;
-                    }
-                    Ok(ys)
-                }
+            if let Some((mean, var)) = statistics {
+                return Ok(batch_norm_eval(xs, &mean, &var, weight, bias, eps)?);
             }
+            let (ys, mean, var) = batch_norm_train(xs, weight, bias, eps)?;
+            self.observe(&mean, &var, xs.elem_count() / self.num_features)?;
+            Ok(ys)
         })
+    }
+}
+
+impl Normalization for BatchNorm {
+    fn num_channels(&self) -> usize {
+        self.num_features
+    }
+
+    fn normalizer(&self, pass: &Pass) -> Normalizer {
+        let running = self.running.as_ref().filter(|_| !pass.is_training());
+        Normalizer {
+            weight: self.weight.as_ref().map(|w| w.get(pass)),
+            bias: self.bias.as_ref().map(|b| b.get(pass)),
+            statistics: running.map(|running| (running.mean.value(), running.var.value())),
+            eps: self.eps,
+        }
+    }
+
+    fn observe(&self, mean: &Tensor, var: &Tensor, count: usize) -> Result<()> {
+        self.running.as_ref().map_or(Ok(()), |running| running.update(mean, var, count))
     }
 }
 

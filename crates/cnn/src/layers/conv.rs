@@ -1,9 +1,10 @@
 //! Convolution of sequences and of images.
 
 use candle_core::Tensor;
+use glassbox_core::fusion::{Follower, with_tail};
 use glassbox_core::probe::Cost;
 use glassbox_core::{Error, Init, Layer, Param, Pass, Result, Site, VarBuilder};
-use glassbox_kernels::conv::{Conv1dParams, Conv2dParams, conv1d, conv2d, same_padding};
+use glassbox_kernels::conv::{Conv1dParams, Conv2dParams, conv1d, conv2d, conv2d_with, same_padding};
 
 use crate::check::{expect_groups, expect_images, expect_positive, expect_sequences};
 use crate::{Padding, Pair};
@@ -106,6 +107,24 @@ impl Conv2d {
         Ok(Self { weight, bias, in_channels, params, site })
     }
 
+    /// The forward with `residual` added, if there is one, and as many `followers` as one operation does.
+    pub(crate) fn forward_with(
+        &self,
+        xs: &Tensor,
+        pass: &Pass,
+        residual: Option<&Tensor>,
+        followers: &[Follower<'_>],
+    ) -> Result<(Tensor, usize)> {
+        let run = || {
+            expect_images(xs, self.in_channels)?;
+            let (weight, bias) = (self.weight.get(pass), self.bias.as_ref().map(|b| b.get(pass)));
+            with_tail(self.weight.shape().dims()[0], pass, residual, followers, |tail| {
+                Ok(conv2d_with(xs, &weight, bias.as_ref(), &self.params, tail)?)
+            })
+        };
+        run().map_err(|e| e.at(self.site.path()))
+    }
+
     /// The weight, (out_channels, in_channels / groups, kernel height, kernel width).
     pub fn weight(&self) -> &Param {
         &self.weight
@@ -124,6 +143,10 @@ impl Layer for Conv2d {
             let bias = self.bias.as_ref().map(|b| b.get(pass));
             Ok(conv2d(xs, &self.weight.get(pass), bias.as_ref(), &self.params)?)
         })
+    }
+
+    fn forward_fused(&self, xs: &Tensor, pass: &Pass, followers: &[Follower<'_>]) -> Result<(Tensor, usize)> {
+        self.forward_with(xs, pass, None, followers)
     }
 
     fn site(&self) -> Option<&Site> {
@@ -245,7 +268,8 @@ impl Layer for Conv1d {
     }
 }
 
-fn expect_stride_1(stride: &[usize]) -> Result<()> {
+/// Fails unless every stride is 1, as padding `Same` wants.
+pub(super) fn expect_stride_1(stride: &[usize]) -> Result<()> {
     if stride.iter().all(|&s| s == 1) {
         return Ok(());
     }

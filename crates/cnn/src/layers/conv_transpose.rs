@@ -1,12 +1,13 @@
 //! Transposed convolution of images.
 
 use candle_core::Tensor;
+use glassbox_core::fusion::{Follower, with_tail};
 use glassbox_core::probe::Cost;
-use glassbox_core::{Error, Init, Layer, Param, Pass, Result, Site, VarBuilder};
-use glassbox_kernels::conv::{ConvTranspose2dParams, conv_transpose2d};
+use glassbox_core::{Init, Layer, Param, Pass, Result, Site, VarBuilder};
+use glassbox_kernels::conv::{ConvTranspose2dParams, conv_transpose2d, conv_transpose2d_with};
 
 use crate::Pair;
-use crate::check::{expect_groups, expect_images, expect_positive};
+use crate::check::{expect_groups, expect_images, expect_output_padding, expect_positive};
 
 /// How a [`ConvTranspose2d`] writes its output; the default is PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,10 +49,7 @@ impl ConvTranspose2dConfig {
         let output_padding = self.output_padding.array();
         expect_positive("stride", &stride)?;
         expect_positive("dilation", &dilation)?;
-        if (0..2).any(|axis| output_padding[axis] >= stride[axis].max(dilation[axis])) {
-            let expected = format!("less than the larger of stride {stride:?} and dilation {dilation:?}");
-            return Err(Error::invalid("output_padding", expected, format!("{output_padding:?}")));
-        }
+        expect_output_padding(&output_padding, &stride, &dilation)?;
         let (padding, groups) = (self.padding.array(), self.groups);
         Ok(ConvTranspose2dParams { stride, padding, output_padding, dilation, groups })
     }
@@ -131,6 +129,17 @@ impl Layer for ConvTranspose2d {
             let bias = self.bias.as_ref().map(|b| b.get(pass));
             Ok(conv_transpose2d(xs, &self.weight.get(pass), bias.as_ref(), &self.params)?)
         })
+    }
+
+    fn forward_fused(&self, xs: &Tensor, pass: &Pass, followers: &[Follower<'_>]) -> Result<(Tensor, usize)> {
+        let run = || {
+            expect_images(xs, self.in_channels)?;
+            let (weight, bias) = (self.weight.get(pass), self.bias.as_ref().map(|b| b.get(pass)));
+            with_tail(weight.dim(1)? * self.params.groups, pass, None, followers, |tail| {
+                Ok(conv_transpose2d_with(xs, &weight, bias.as_ref(), &self.params, tail)?)
+            })
+        };
+        run().map_err(|e| e.at(self.site.path()))
     }
 
     fn site(&self) -> Option<&Site> {

@@ -1,6 +1,7 @@
 //! Max pooling.
 
 use candle_core::Tensor;
+use glassbox_core::fusion::Follower;
 use glassbox_core::{Layer, Pass, Result};
 use glassbox_kernels::pool::{Pool1dParams, Pool2dParams, max_pool1d, max_pool2d};
 
@@ -50,6 +51,10 @@ impl MaxPool2d {
 impl Layer for MaxPool2d {
     fn forward(&self, xs: &Tensor, _: &Pass) -> Result<Tensor> {
         Ok(max_pool2d(xs, &self.0)?)
+    }
+
+    fn follower(&self) -> Option<Follower<'_>> {
+        Some(Follower::MaxPool(self.0))
     }
 }
 

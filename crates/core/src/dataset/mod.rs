@@ -12,6 +12,7 @@ mod wrappers;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
+use glassbox_kernels::concat::concat;
 
 use crate::{Error, Result, Rng};
 
@@ -123,5 +124,6 @@ fn stack(tensors: &[Tensor], what: &str) -> Result<Tensor> {
         let expected = format!("{:?}, as the batch's first", first.dims());
         return Err(Error::invalid(format!("a sample's {what}"), expected, format!("{:?}", other.dims())));
     }
-    Ok(Tensor::stack(tensors, 0)?)
+    let rows = tensors.iter().map(|t| t.unsqueeze(0)).collect::<candle_core::Result<Vec<_>>>()?;
+    Ok(concat(&rows, 0)?)
 }

@@ -4,6 +4,7 @@ use candle_core::Tensor;
 use glassbox_kernels::activation::{Activation, activation, prelu};
 
 use super::expect_count;
+use crate::fusion::Follower;
 use crate::{Error, Init, Layer, Param, Pass, Result, Site, TensorExt, VarBuilder};
 
 /// Elementwise; any shape.
@@ -18,6 +19,10 @@ use crate::{Error, Init, Layer, Param, Pass, Result, Site, TensorExt, VarBuilder
 impl Layer for Activation {
     fn forward(&self, xs: &Tensor, _: &Pass) -> Result<Tensor> {
         Ok(activation(xs, *self)?)
+    }
+
+    fn follower(&self) -> Option<Follower<'_>> {
+        Some(Follower::Activation(*self))
     }
 
     fn kind(&self) -> &'static str {

@@ -1,11 +1,12 @@
 //! Dropout, of elements and of channels.
 
 use candle_core::Tensor;
+use glassbox_kernels::dropout::{channel_dropout, dropout};
 
-use crate::{Error, Layer, Pass, Result, Rng};
+use crate::{Error, Layer, Pass, Result};
 
 /// In training, sets each element to 0 with probability p and multiplies the others by 1 / (1 − p); else the identity
-/// (Srivastava et al. 2014). Random numbers come from the pass.
+/// (Srivastava et al. 2014). One random number comes from the pass; it is the seed of the elements' own.
 ///
 /// # Shapes
 /// Any; the output has the same.
@@ -37,7 +38,11 @@ impl Dropout {
 
 impl Layer for Dropout {
     fn forward(&self, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
-        mask(xs, self.p, pass, xs.dims())
+        if !drops(self.p, pass) {
+            return Ok(xs.clone());
+        }
+        let seed = pass.rng().next_u64();
+        Ok(dropout(xs, self.p, seed)?)
     }
 }
 
@@ -77,9 +82,11 @@ impl Layer for ChannelDropout {
             let expected = "(batch, num_channels, …) of three dimensions or more";
             return Err(Error::invalid("input", expected, format!("{:?}", xs.dims())));
         }
-        let mut channels = vec![1; xs.rank()];
-        channels[..2].copy_from_slice(&xs.dims()[..2]);
-        mask(xs, self.p, pass, &channels)
+        if !drops(self.p, pass) {
+            return Ok(xs.clone());
+        }
+        let seed = pass.rng().next_u64();
+        Ok(channel_dropout(xs, self.p, seed)?)
     }
 }
 
@@ -87,13 +94,7 @@ fn check(p: f64) -> Result<()> {
     if (0.0..1.0).contains(&p) { Ok(()) } else { Err(Error::invalid("dropout probability", "p in [0, 1)", p)) }
 }
 
-/// `xs` times random zeros and scales of shape `mask_shape`, which broadcasts to it.
-fn mask(xs: &Tensor, p: f64, pass: &Pass, mask_shape: &[usize]) -> Result<Tensor> {
-    if !pass.is_training() || p == 0.0 {
-        return Ok(xs.clone());
-    }
-    let scale = 1.0 / (1.0 - p);
-    let draw = |rng: &mut Rng| if rng.bernoulli(p) { 0.0 } else { scale };
-    let mask = pass.rng().tensor(mask_shape.into(), xs.dtype(), xs.device(), draw)?;
-    Ok(xs.broadcast_mul(&mask)?)
+/// Whether anything is dropped at all.
+fn drops(p: f64, pass: &Pass) -> bool {
+    pass.is_training() && p > 0.0
 }

@@ -1,9 +1,11 @@
 //! The fully connected layer.
 
 use candle_core::Tensor;
+use glassbox_kernels::linear::linear;
 
+use crate::fusion::Follower;
 use crate::probe::Cost;
-use crate::{Init, Layer, Param, Pass, Result, Site, TensorExt, VarBuilder};
+use crate::{Activation, Init, Layer, Param, Pass, Result, Site, TensorExt, VarBuilder};
 
 /// `y = x · weightᵀ + bias`, applied to the last dimension.
 ///
@@ -54,6 +56,12 @@ impl Linear {
         Ok(Self { weight, bias, in_features, site })
     }
 
+    fn apply(&self, xs: &Tensor, activation: Option<Activation>, pass: &Pass) -> Result<Tensor> {
+        xs.expect_last_dim(self.in_features, "in_features")?;
+        let bias = self.bias.as_ref().map(|bias| bias.get(pass));
+        Ok(linear(xs, &self.weight.get(pass), bias.as_ref(), activation)?)
+    }
+
     /// The weight, (out_features, in_features).
     pub fn weight(&self) -> &Param {
         &self.weight
@@ -67,22 +75,17 @@ impl Linear {
 
 impl Layer for Linear {
     fn forward(&self, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
-        self.site.run(xs, pass, || {
-            xs.expect_last_dim(self.in_features, "in_features")?;
-            let weight = self.weight.get(pass).t()?;
-            // One product for all leading dimensions.
-            let rows = xs.elem_count() / self.in_features.max(1);
-            let ys = xs.reshape((rows, self.in_features))?.matmul(&weight)?;
-            let ys = match &self.bias {
-                Some(bias) => ys.broadcast_add(&bias.get(pass))?,
-                None => ys,
-            };
-            let mut dims = xs.dims().to_vec();
-            if let Some(last) = dims.last_mut() {
-                *last = weight.dim(1)?;
+        self.site.run(xs, pass, || self.apply(xs, None, pass))
+    }
+
+    fn forward_fused(&self, xs: &Tensor, pass: &Pass, followers: &[Follower<'_>]) -> Result<(Tensor, usize)> {
+        match followers.first() {
+            Some(&Follower::Activation(activation)) => {
+                let ys = self.apply(xs, Some(activation), pass).map_err(|e| e.at(self.site.path()))?;
+                Ok((ys, 1))
             }
-            Ok(ys.reshape(dims)?)
-        })
+            _ => self.forward(xs, pass).map(|ys| (ys, 0)),
+        }
     }
 
     fn site(&self) -> Option<&Site> {

@@ -39,6 +39,6 @@ impl Loss for BceWithLogits {
     fn forward(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
         let targets = targets_like(outputs, targets)?;
         expect_targets(&targets, "values in [0, 1]", |target| (0.0..=1.0).contains(&target))?;
-        self.reduction.apply(bce_with_logits(outputs, &targets, self.pos_weight.as_ref())?)
+        Ok(bce_with_logits(outputs, &targets, self.pos_weight.as_ref(), self.reduction)?)
     }
 }

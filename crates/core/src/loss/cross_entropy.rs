@@ -1,9 +1,9 @@
 //! Cross-entropy of logits with classes.
 
 use candle_core::Tensor;
-use glassbox_kernels::loss::{cross_entropy, cross_entropy_denominator};
+use glassbox_kernels::loss::cross_entropy;
 
-use super::{Loss, Reduction, as_rows};
+use super::{Loss, Reduction, expect_classes};
 use crate::{Error, Result};
 
 /// Cross-entropy of logits with classes, as PyTorch's `nn.CrossEntropyLoss`.
@@ -71,23 +71,13 @@ impl CrossEntropy {
         dims.push(class_dim);
         Ok(logits.permute(dims)?)
     }
-
-    /// What the mean divides by.
-    fn denominator(&self, targets: &Tensor, num_classes: usize) -> Result<f64> {
-        let sum = cross_entropy_denominator(targets, num_classes, self.weight.as_ref(), self.ignore_index)?;
-        // Where nothing counts, the sum of the losses is 0 as well, and so is then their mean.
-        Ok(if sum == 0.0 { 1.0 } else { sum })
-    }
 }
 
 impl Loss for CrossEntropy {
     fn forward(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        let (logits, classes) = as_rows(&self.classes_last(outputs)?, targets)?;
-        let losses = cross_entropy(&logits, &classes, self.weight.as_ref(), self.label_smoothing, self.ignore_index)?;
-        match self.reduction {
-            Reduction::Mean => Ok((losses.sum_all()? / self.denominator(&classes, logits.dim(1)?)?)?),
-            Reduction::Sum => Ok(losses.sum_all()?),
-            Reduction::None => Ok(losses.reshape(targets.shape())?),
-        }
+        let logits = self.classes_last(outputs)?;
+        expect_classes(&logits, targets)?;
+        let (weight, smoothing) = (self.weight.as_ref(), self.label_smoothing);
+        Ok(cross_entropy(&logits, targets, weight, smoothing, self.ignore_index, self.reduction)?)
     }
 }

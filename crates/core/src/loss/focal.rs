@@ -2,9 +2,10 @@
 
 use candle_core::Tensor;
 use glassbox_kernels::activation::activation;
+use glassbox_kernels::index::index_select;
 use glassbox_kernels::loss::cross_entropy;
 
-use super::{Loss, Reduction, as_rows, expect_shape, expect_targets, targets_like};
+use super::{Loss, Reduction, expect_classes, expect_shape, expect_targets, reduce, targets_like};
 use crate::{Activation, Error, Result};
 
 /// PyTorch's vision package and the paper both take 2.
@@ -60,15 +61,16 @@ impl Focal {
 impl Loss for Focal {
     fn forward(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
         expect_gamma(self.gamma)?;
-        let (logits, classes) = as_rows(outputs, targets)?;
-        let surprise = cross_entropy(&logits, &classes, None, 0.0, None)?;
+        let classes = expect_classes(outputs, targets)?;
+        let surprise = cross_entropy(outputs, targets, None, 0.0, None, Reduction::None)?;
         let wrong = surprise.neg()?.exp()?.affine(-1.0, 1.0)?.maximum(TINY)?;
         let mut losses = (surprise * wrong.powf(self.gamma)?)?;
         if let Some(alpha) = &self.alpha {
-            expect_shape("alpha", alpha, &[logits.dim(1)?])?;
-            losses = (losses * alpha.to_dtype(logits.dtype())?.index_select(&classes, 0)?)?;
+            expect_shape("alpha", alpha, &[classes])?;
+            let alpha = index_select(&alpha.to_dtype(outputs.dtype())?, &targets.flatten_all()?, 0)?;
+            losses = (losses * alpha.reshape(targets.shape())?)?;
         }
-        self.reduction.apply(losses.reshape(targets.shape())?)
+        reduce(&losses, self.reduction)
     }
 }
 
@@ -137,6 +139,6 @@ impl Loss for BinaryFocal {
             }
             losses = (losses * labels.affine(2.0 * alpha - 1.0, 1.0 - alpha)?)?;
         }
-        self.reduction.apply(losses)
+        reduce(&losses, self.reduction)
     }
 }

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::{Loss, Reduction, expect_targets, positive_part, targets_like};
+use super::{Loss, Reduction, expect_targets, positive_part, reduce, targets_like};
 use crate::Result;
 
 /// Hinge loss of scores: max(0, 1 − y x), y the label −1 or 1 (Cortes and Vapnik 1995). PyTorch has no such loss.
@@ -26,7 +26,7 @@ pub struct Hinge {
 impl Loss for Hinge {
     fn forward(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
         let labels = signs(outputs, targets)?;
-        self.reduction.apply(positive_part(&(labels * outputs)?.affine(-1.0, 1.0)?)?)
+        reduce(&positive_part(&(labels * outputs)?.affine(-1.0, 1.0)?)?, self.reduction)
     }
 }
 
@@ -68,7 +68,7 @@ impl Loss for HingeEmbedding {
     fn forward(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
         let similar = signs(outputs, targets)?.gt(0.0)?;
         let apart = positive_part(&outputs.affine(-1.0, self.margin)?)?;
-        self.reduction.apply(similar.where_cond(outputs, &apart)?)
+        reduce(&similar.where_cond(outputs, &apart)?, self.reduction)
     }
 }
 

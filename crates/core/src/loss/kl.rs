@@ -1,8 +1,9 @@
 //! Divergence of distributions.
 
 use candle_core::Tensor;
+use glassbox_kernels::reduce::sum_all;
 
-use super::{Loss, Reduction, expect_targets, targets_like};
+use super::{Loss, Reduction, expect_targets, reduce, targets_like};
 use crate::Result;
 
 /// Below every probability that matters, and its logarithm is finite.
@@ -53,9 +54,9 @@ impl Loss for KlDiv {
         match self.reduction {
             Reduction::Mean => {
                 let batch = outputs.dims().first().copied().unwrap_or(1);
-                Ok((losses.sum_all()? / batch.max(1) as f64)?)
+                Ok((sum_all(&losses)? / batch.max(1) as f64)?)
             }
-            other => other.apply(losses),
+            other => reduce(&losses, other),
         }
     }
 }

@@ -9,16 +9,18 @@ mod regression;
 mod similarity;
 
 use candle_core::{DType, Tensor};
+use glassbox_kernels::reduce::{find, mean_all, sum_all};
 
 pub use bce::BceWithLogits;
 pub use cross_entropy::CrossEntropy;
 pub use focal::{BinaryFocal, Focal};
+pub use glassbox_kernels::loss::Reduction;
 pub use hinge::{Hinge, HingeEmbedding};
 pub use kl::KlDiv;
 pub use regression::{Huber, L1, Mse, SmoothL1};
 pub use similarity::{CosineEmbedding, TripletMargin};
 
-use crate::{Error, Result, TensorExt};
+use crate::{Error, Result};
 
 /// What training makes small.
 pub trait Loss: Send + Sync {
@@ -29,27 +31,13 @@ pub trait Loss: Send + Sync {
     fn forward(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor>;
 }
 
-/// How the losses of the elements become one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reduction {
-    /// Their mean (weighted, where the loss has weights).
-    #[default]
-    Mean,
-    /// Their sum.
-    Sum,
-    /// They stay as they are.
-    None,
-}
-
-impl Reduction {
-    /// Reduces unweighted `losses`.
-    pub(crate) fn apply(self, losses: Tensor) -> Result<Tensor> {
-        Ok(match self {
-            Self::Mean => losses.mean_all()?,
-            Self::Sum => losses.sum_all()?,
-            Self::None => losses,
-        })
-    }
+/// Reduces unweighted `losses`.
+fn reduce(losses: &Tensor, reduction: Reduction) -> Result<Tensor> {
+    Ok(match reduction {
+        Reduction::Mean => mean_all(losses)?,
+        Reduction::Sum => sum_all(losses)?,
+        Reduction::None => losses.clone(),
+    })
 }
 
 /// The method that every loss has.
@@ -86,8 +74,8 @@ fn expect_shape(what: &str, tensor: &Tensor, expected: &[usize]) -> Result<()> {
 }
 
 /// Fails where a target is not `allowed`.
-fn expect_targets(targets: &Tensor, expected: &str, allowed: impl Fn(f64) -> bool) -> Result<()> {
-    match targets.to_f64_vec()?.into_iter().find(|&target| !allowed(target)) {
+fn expect_targets(targets: &Tensor, expected: &str, allowed: impl Fn(f64) -> bool + Sync) -> Result<()> {
+    match find(targets, |target| !allowed(target))? {
         Some(target) => Err(Error::invalid("targets", expected, target)),
         None => Ok(()),
     }
@@ -103,8 +91,8 @@ fn positive_part(xs: &Tensor) -> Result<Tensor> {
     Ok(glassbox_kernels::activation::activation(xs, crate::Activation::Relu)?)
 }
 
-/// Logits (…, classes) and targets (…) as (n, classes) and (n).
-fn as_rows(logits: &Tensor, targets: &Tensor) -> Result<(Tensor, Tensor)> {
+/// Fails unless these are logits (…, classes) and classes (…); gives the number of classes.
+fn expect_classes(logits: &Tensor, targets: &Tensor) -> Result<usize> {
     let Some((&classes, leading)) = logits.dims().split_last().filter(|(_, leading)| !leading.is_empty()) else {
         return Err(Error::invalid("outputs", "logits (batch, …, classes)", format!("{:?}", logits.dims())));
     };
@@ -112,5 +100,5 @@ fn as_rows(logits: &Tensor, targets: &Tensor) -> Result<(Tensor, Tensor)> {
     if !matches!(targets.dtype(), DType::U32 | DType::I64) {
         return Err(Error::invalid("targets", "classes of type u32 or i64", format!("{:?}", targets.dtype())));
     }
-    Ok((logits.reshape((targets.elem_count(), classes))?, targets.flatten_all()?))
+    Ok(classes)
 }

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::{Loss, Reduction, expect_positive, targets_like};
+use super::{Loss, Reduction, expect_positive, reduce, targets_like};
 use crate::Result;
 
 /// Squared error: d², as PyTorch's `nn.MSELoss`.
@@ -24,7 +24,7 @@ pub struct Mse {
 
 impl Loss for Mse {
     fn forward(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        self.reduction.apply((outputs - targets_like(outputs, targets)?)?.sqr()?)
+        reduce(&(outputs - targets_like(outputs, targets)?)?.sqr()?, self.reduction)
     }
 }
 
@@ -47,7 +47,7 @@ pub struct L1 {
 
 impl Loss for L1 {
     fn forward(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        self.reduction.apply(distance(outputs, targets)?)
+        reduce(&distance(outputs, targets)?, self.reduction)
     }
 }
 
@@ -87,7 +87,7 @@ impl Huber {
 impl Loss for Huber {
     fn forward(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
         expect_positive("delta", self.delta)?;
-        self.reduction.apply(huber(&distance(outputs, targets)?, self.delta)?)
+        reduce(&huber(&distance(outputs, targets)?, self.delta)?, self.reduction)
     }
 }
 
@@ -127,7 +127,7 @@ impl SmoothL1 {
 impl Loss for SmoothL1 {
     fn forward(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
         expect_positive("beta", self.beta)?;
-        self.reduction.apply((huber(&distance(outputs, targets)?, self.beta)? / self.beta)?)
+        reduce(&(huber(&distance(outputs, targets)?, self.beta)? / self.beta)?, self.reduction)
     }
 }
 

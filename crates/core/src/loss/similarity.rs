@@ -1,8 +1,9 @@
 //! Losses of two or three embeddings, which are no [`Loss`](super::Loss): they compare outputs with each other.
 
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
+use glassbox_kernels::reduce::sum;
 
-use super::{Reduction, expect_shape, hinge::signs, positive_part};
+use super::{Reduction, expect_shape, hinge::signs, positive_part, reduce};
 use crate::{Error, Result};
 
 /// Triplet margin loss: max(0, ‖anchor − positive‖ − ‖anchor − negative‖ + margin), as PyTorch's `nn.TripletMarginLoss`
@@ -49,14 +50,14 @@ impl TripletMargin {
         expect_shape("positive", positive, anchor.dims())?;
         expect_shape("negative", negative, anchor.dims())?;
         let excess = (distance(anchor, positive)? - distance(anchor, negative)?)?;
-        self.reduction.apply(positive_part(&(excess + self.margin)?)?)
+        reduce(&positive_part(&(excess + self.margin)?)?, self.reduction)
     }
 }
 
 /// Euclidean distance along the last dimension.
 fn distance(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let difference = ((a - b)? + 1e-6)?;
-    Ok(difference.sqr()?.sum(D::Minus1)?.sqrt()?)
+    Ok(sum_last(&difference.sqr()?)?.sqrt()?)
 }
 
 /// Cosine embedding loss: 1 − cos where the target is 1, max(0, cos − margin) where it is −1, as PyTorch's
@@ -96,15 +97,19 @@ impl CosineEmbedding {
         }
         expect_vectors("x1", x1)?;
         expect_shape("x2", x2, x1.dims())?;
-        let cosine = ((x1 * x2)?.sum(D::Minus1)? / (length(x1)? * length(x2)?)?)?;
+        let cosine = (sum_last(&(x1 * x2)?)? / (length(x1)? * length(x2)?)?)?;
         let similar = signs(&cosine, targets)?.gt(0.0)?;
         let apart = positive_part(&(&cosine - self.margin)?)?;
-        self.reduction.apply(similar.where_cond(&cosine.affine(-1.0, 1.0)?, &apart)?)
+        reduce(&similar.where_cond(&cosine.affine(-1.0, 1.0)?, &apart)?, self.reduction)
     }
 }
 
 fn length(xs: &Tensor) -> Result<Tensor> {
-    Ok((xs.sqr()?.sum(D::Minus1)? + 1e-12)?.sqrt()?)
+    Ok((sum_last(&xs.sqr()?)? + 1e-12)?.sqrt()?)
+}
+
+fn sum_last(xs: &Tensor) -> Result<Tensor> {
+    Ok(sum(xs, xs.rank().saturating_sub(1))?)
 }
 
 fn expect_vectors(what: &str, tensor: &Tensor) -> Result<()> {

@@ -1,6 +1,7 @@
 //! How many tokens a language model hesitates between.
 
-use candle_core::{D, DType, Tensor};
+use candle_core::{DType, Tensor};
+use glassbox_kernels::index::gather;
 
 use super::classes::{read_targets, several_scores_shape};
 use super::{Mean, Metric};
@@ -65,5 +66,5 @@ fn log_probabilities(outputs: &Tensor, tokens: &[Option<usize>], vocab_size: usi
     let logits = outputs.detach().reshape((tokens.len(), vocab_size))?.to_dtype(dtype)?;
     let index: Vec<u32> = tokens.iter().map(|token| token.unwrap_or(0) as u32).collect();
     let index = Tensor::from_vec(index, (tokens.len(), 1), outputs.device())?;
-    logits.log_softmax(D::Minus1)?.gather(&index, D::Minus1)?.to_f64_vec()
+    gather(&logits.log_softmax(1)?, &index, 1)?.to_f64_vec()
 }

@@ -1,6 +1,7 @@
 //! The gradients of one backward pass, by parameter.
 
 use candle_core::Tensor;
+use glassbox_kernels::backward::backward;
 
 use crate::{Error, Param, ParamStore, Result};
 
@@ -20,9 +21,9 @@ impl Gradients {
         if loss.elem_count() != 1 {
             return Err(Error::invalid("loss", "a scalar", format!("shape {:?}", loss.dims())));
         }
-        let store = loss.backward()?;
-        let entries = params.trainable().into_iter();
-        let entries = entries.filter_map(|p| store.get(p.var().as_tensor()).map(|g| (p.clone(), g.detach()))).collect();
+        let gradients = backward(loss)?;
+        let of = |p: Param| Ok(gradients.get(p.var().as_tensor())?.map(|g| (p, g.detach())));
+        let entries = params.trainable().into_iter().filter_map(|p| of(p).transpose()).collect::<Result<_>>()?;
         Ok(Self { entries })
     }
 

@@ -24,9 +24,9 @@ pub struct Progress {
 
 /// A procedure of training: what the [`Trainer`](super::Trainer) runs. [`SupervisedStep`](super::SupervisedStep) is the
 /// common one.
-pub trait TrainStep {
+pub trait TrainStep: Send {
     /// What one step is given.
-    type Batch: Send + 'static;
+    type Batch: Send + Sync + 'static;
 
     /// Where batches are wanted.
     fn device(&self) -> Device;

@@ -8,7 +8,7 @@ use super::checkpoint::Keep;
 use super::fit::Fit;
 use super::{Best, Callback, Run, RunDir, Scores, TrainStep};
 use crate::dataset::{Batches, DataLoader, Position};
-use crate::{Error, Result, Seed};
+use crate::{Error, Result, Seed, on_pool};
 
 /// Runs a [`TrainStep`] over the batches of a loader until a limit is reached, with callbacks watching.
 ///
@@ -172,7 +172,7 @@ impl Trainer {
             };
             let batch = epoch.next().unwrap_or_else(|| Err(Error::invalid("loader", "another batch", "none")))?;
             fit.start_step();
-            let report = step.train(&batch, &fit.run.progress).map_err(|e| fit.with_last_good(e))?;
+            let report = on_pool(|| step.train(&batch, &fit.run.progress)).map_err(|e| fit.with_last_good(e))?;
             fit.end_step(&report);
             self.each(|c| c.batch_end(&mut fit.run, &report))?;
             if let Some(loader) = validation.as_ref().filter(|_| self.validation_is_due(&fit)) {

@@ -1,7 +1,7 @@
 //! Values and derivatives of the activations on slices: one loop per activation, the choice outside of it.
 
 use super::Activation;
-use crate::cpu::{Float, map, map3};
+use crate::cpu::{CHUNK, Float, copy_in_chunks, simd};
 
 /// √(2/π) and the cubic coefficient of the tanh approximation of GELU (Hendrycks and Gimpel 2016).
 const GELU_SCALE: f64 = 0.797_884_560_802_865_4;
@@ -9,78 +9,113 @@ const GELU_CUBIC: f64 = 0.044_715;
 /// 1 / √(2π), the normal density at zero.
 const INV_SQRT_2_PI: f64 = 0.398_942_280_401_432_7;
 
-/// The activation of every element.
-pub(super) fn forward<T: Float>(activation: Activation, xs: &[T]) -> Vec<T> {
+/// The activation of every element, in parallel.
+pub(crate) fn forward<T: Float>(activation: Activation, xs: &[T]) -> Vec<T> {
+    copy_in_chunks(xs, CHUNK, |_, values| apply(activation, values))
+}
+
+/// The gradient of the input from that of the output, element by element, in parallel; `ys` is the output.
+pub(crate) fn backward<T: Float>(activation: Activation, xs: &[T], ys: &[T], grads: &[T]) -> Vec<T> {
+    copy_in_chunks(grads, CHUNK, |i, grads| {
+        let part = i * CHUNK..i * CHUNK + grads.len();
+        differentiate(activation, &xs[part.clone()], &ys[part], grads);
+    })
+}
+
+/// Replaces each of `values` by its activation.
+pub(crate) fn apply<T: Float>(activation: Activation, values: &mut [T]) {
+    simd(|| apply_here(activation, values));
+}
+
+/// Replaces each of `grads`, the gradients of the outputs `ys` of `xs`, by the gradient of its input.
+///
+/// Where [`Activation::needs_input`] says no, `xs` is not looked at beyond its sign, which `ys` has too.
+pub(crate) fn differentiate<T: Float>(activation: Activation, xs: &[T], ys: &[T], grads: &mut [T]) {
+    simd(|| differentiate_here(activation, xs, ys, grads));
+}
+
+#[inline(always)]
+fn each<T: Float>(values: &mut [T], f: impl Fn(T) -> T) {
+    values.iter_mut().for_each(|value| *value = f(*value));
+}
+
+#[inline(always)]
+fn each_gradient<T: Float>(xs: &[T], ys: &[T], grads: &mut [T], f: impl Fn(T, T, T) -> T) {
+    grads.iter_mut().zip(xs).zip(ys).for_each(|((g, &x), &y)| *g = f(x, y, *g));
+}
+
+#[inline(always)]
+fn apply_here<T: Float>(activation: Activation, values: &mut [T]) {
     let zero = T::zero();
     match activation {
-        Activation::Sigmoid => map(xs, sigmoid),
-        Activation::Tanh => map(xs, tanh),
+        Activation::Sigmoid => each(values, sigmoid),
+        Activation::Tanh => each(values, tanh),
         // NaN is not <= 0, so it passes.
-        Activation::Relu => map(xs, |x| if x <= zero { zero } else { x }),
+        Activation::Relu => each(values, |x| if x <= zero { zero } else { x }),
         Activation::LeakyRelu(slope) => {
             let slope = T::from_f64(slope);
-            map(xs, |x| if x <= zero { slope * x } else { x })
+            each(values, |x| if x <= zero { slope * x } else { x })
         }
         Activation::Elu(alpha) => {
             let alpha = T::from_f64(alpha);
-            map(xs, |x| if x <= zero { alpha * x.exp_m1() } else { x })
+            each(values, |x| if x <= zero { alpha * x.exp_m1() } else { x })
         }
-        Activation::Gelu => map(xs, |x| x * x.normal_cdf()),
-        Activation::GeluTanh => map(xs, |x| x * sigmoid(gelu_argument(x))),
-        Activation::Silu => map(xs, |x| x * sigmoid(x)),
+        Activation::Gelu => each(values, |x| x * x.normal_cdf()),
+        Activation::GeluTanh => each(values, |x| x * sigmoid(gelu_argument(x))),
+        Activation::Silu => each(values, |x| x * sigmoid(x)),
         Activation::Softplus { beta, threshold } => {
             let (beta, threshold) = (T::from_f64(beta), T::from_f64(threshold));
-            map(xs, |x| if x * beta > threshold { x } else { softplus(x * beta) / beta })
+            each(values, |x| if x * beta > threshold { x } else { softplus(x * beta) / beta })
         }
-        Activation::Mish => map(xs, |x| x * tanh_softplus(x)),
-        Activation::HardSwish => map(xs, |x| x * hard_sigmoid(x)),
-        Activation::HardSigmoid => map(xs, hard_sigmoid),
-        Activation::LogSigmoid => map(xs, |x| -softplus(-x)),
+        Activation::Mish => each(values, |x| x * tanh_softplus(x)),
+        Activation::HardSwish => each(values, |x| x * hard_sigmoid(x)),
+        Activation::HardSigmoid => each(values, hard_sigmoid),
+        Activation::LogSigmoid => each(values, |x| -softplus(-x)),
     }
 }
 
-/// The gradient of the input from that of the output, element by element; `ys` is the output.
-pub(super) fn backward<T: Float>(activation: Activation, xs: &[T], ys: &[T], grads: &[T]) -> Vec<T> {
+#[inline(always)]
+fn differentiate_here<T: Float>(activation: Activation, xs: &[T], ys: &[T], grads: &mut [T]) {
     let (zero, one) = (T::zero(), T::one());
     match activation {
-        Activation::Sigmoid => map3(xs, ys, grads, |_, y, g| g * (y * (one - y))),
-        Activation::Tanh => map3(xs, ys, grads, |_, y, g| g * (one - y * y)),
-        Activation::Relu => map3(xs, ys, grads, |x, _, g| if x <= zero { zero } else { g }),
+        Activation::Sigmoid => each_gradient(xs, ys, grads, |_, y, g| g * (y * (one - y))),
+        Activation::Tanh => each_gradient(xs, ys, grads, |_, y, g| g * (one - y * y)),
+        Activation::Relu => each_gradient(xs, ys, grads, |x, _, g| if x <= zero { zero } else { g }),
         Activation::LeakyRelu(slope) => {
             let slope = T::from_f64(slope);
-            map3(xs, ys, grads, |x, _, g| if x <= zero { g * slope } else { g })
+            each_gradient(xs, ys, grads, |x, _, g| if x <= zero { g * slope } else { g })
         }
         Activation::Elu(alpha) => {
             let alpha = T::from_f64(alpha);
-            map3(xs, ys, grads, |x, y, g| if x <= zero { g * (y + alpha) } else { g })
+            each_gradient(xs, ys, grads, |x, y, g| if x <= zero { g * (y + alpha) } else { g })
         }
         Activation::Gelu => {
             let (half, peak) = (T::from_f64(0.5), T::from_f64(INV_SQRT_2_PI));
-            map3(xs, ys, grads, |x, _, g| g * (x.normal_cdf() + x * peak * (-half * x * x).exp()))
+            each_gradient(xs, ys, grads, |x, _, g| g * (x.normal_cdf() + x * peak * (-half * x * x).exp()))
         }
         Activation::GeluTanh => {
             let (scale, cubic) = (T::from_f64(2.0 * GELU_SCALE), T::from_f64(3.0 * GELU_CUBIC));
-            map3(xs, ys, grads, |x, _, g| {
+            each_gradient(xs, ys, grads, |x, _, g| {
                 let s = sigmoid(gelu_argument(x));
                 g * (s + x * (s * (one - s)) * scale * (one + cubic * x * x))
             })
         }
-        Activation::Silu => map3(xs, ys, grads, |x, _, g| {
+        Activation::Silu => each_gradient(xs, ys, grads, |x, _, g| {
             let s = sigmoid(x);
             g * (s + x * s * (one - s))
         }),
         Activation::Softplus { beta, threshold } => {
             let (beta, threshold) = (T::from_f64(beta), T::from_f64(threshold));
-            map3(xs, ys, grads, |x, _, g| if x * beta > threshold { g } else { g * sigmoid(x * beta) })
+            each_gradient(xs, ys, grads, |x, _, g| if x * beta > threshold { g } else { g * sigmoid(x * beta) })
         }
-        Activation::Mish => map3(xs, ys, grads, |x, _, g| {
+        Activation::Mish => each_gradient(xs, ys, grads, |x, _, g| {
             let t = tanh_softplus(x);
             g * (t + x * (one - t * t) * sigmoid(x))
         }),
         Activation::HardSwish => {
             let (three, third) = (T::from_f64(3.0), T::from_f64(1.0 / 3.0));
             let half = T::from_f64(0.5);
-            map3(xs, ys, grads, |x, _, g| {
+            each_gradient(xs, ys, grads, |x, _, g| {
                 if x <= -three {
                     zero
                 } else if x >= three {
@@ -92,9 +127,9 @@ pub(super) fn backward<T: Float>(activation: Activation, xs: &[T], ys: &[T], gra
         }
         Activation::HardSigmoid => {
             let (three, sixth) = (T::from_f64(3.0), T::from_f64(1.0 / 6.0));
-            map3(xs, ys, grads, |x, _, g| if x <= -three || x >= three { zero } else { g * sixth })
+            each_gradient(xs, ys, grads, |x, _, g| if x <= -three || x >= three { zero } else { g * sixth })
         }
-        Activation::LogSigmoid => map3(xs, ys, grads, |x, _, g| g * sigmoid(-x)),
+        Activation::LogSigmoid => each_gradient(xs, ys, grads, |x, _, g| g * sigmoid(-x)),
     }
 }
 
@@ -107,7 +142,7 @@ pub(crate) fn sigmoid<T: Float>(x: T) -> T {
 
 /// tanh |x| = -m / (2 + m) with m = e^(-2|x|) − 1: exact near zero, bounded far away.
 #[inline(always)]
-fn tanh<T: Float>(x: T) -> T {
+pub(crate) fn tanh<T: Float>(x: T) -> T {
     let two = T::from_f64(2.0);
     let m = (-two * x.abs()).exp_m1();
     let t = -m / (two + m);

@@ -7,13 +7,13 @@ mod prelu;
 mod tests;
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor};
 
 pub(crate) use composed::softplus as composed_softplus;
 pub use prelu::prelu;
 
 use crate::Result;
-use crate::cpu::{by_float, is_fused, output, tensor, values, with_values};
+use crate::cpu::{apply1, by_float, is_fused, output, tensor, values, with_values};
 
 /// An elementwise function, with its parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,15 +62,8 @@ pub enum Activation {
 /// # Errors
 /// For integer types, and for a softplus whose beta is not above 0.
 pub fn activation(xs: &Tensor, activation: Activation) -> Result<Tensor> {
-    if let Activation::Softplus { beta, .. } = activation
-        && !(beta > 0.0 && beta.is_finite())
-    {
-        candle_core::bail!("softplus: expected beta above 0, got {beta}");
-    }
-    if !xs.dtype().is_float() {
-        candle_core::bail!("{}: expected a float type, got {:?}", activation.name(), xs.dtype());
-    }
-    if is_fused(xs) { xs.apply_op1(Forward(activation)) } else { composed::activation(xs, activation) }
+    activation.check(xs.dtype())?;
+    if is_fused(xs) { apply1(xs, Forward(activation)) } else { composed::activation(xs, activation) }
 }
 
 impl Activation {
@@ -90,6 +83,31 @@ impl Activation {
             Activation::HardSwish => "hardswish",
             Activation::HardSigmoid => "hardsigmoid",
             Activation::LogSigmoid => "logsigmoid",
+        }
+    }
+}
+
+impl Activation {
+    /// Fails where the parameters are out of range or it is not a float type that the activation is applied to.
+    pub(crate) fn check(&self, dtype: DType) -> Result<()> {
+        if let Activation::Softplus { beta, .. } = *self
+            && !(beta > 0.0 && beta.is_finite())
+        {
+            candle_core::bail!("softplus: expected beta above 0, got {beta}");
+        }
+        if !dtype.is_float() {
+            candle_core::bail!("{}: expected a float type, got {dtype:?}", self.name());
+        }
+        Ok(())
+    }
+
+    /// Whether the derivative takes the input; otherwise the output, whose sign is the input's, is enough.
+    pub(crate) fn needs_input(&self) -> bool {
+        match *self {
+            Self::Sigmoid | Self::Tanh | Self::Relu => false,
+            Self::LeakyRelu(slope) => slope < 0.0,
+            Self::Elu(alpha) => alpha < 0.0,
+            _ => true,
         }
     }
 }

@@ -6,8 +6,8 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 use super::composed::where_positive;
 use crate::Result;
 use crate::cpu::{
-    Element, Gradients2, by_float, chunks, is_fused, output, planes_of_channel, rows, simd, sum_by, tensor, values,
-    with_values,
+    Element, Gradients2, apply2, by_float, chunks, is_fused, output, planes_of_channel, rows, simd, sum_by, tensor,
+    values, with_values,
 };
 
 /// The leaky ReLU with a learned slope: x where x > 0, else weight · x.
@@ -29,7 +29,7 @@ pub fn prelu(xs: &Tensor, weight: &Tensor) -> Result<Tensor> {
     if weight.dtype() != xs.dtype() {
         candle_core::bail!("prelu: expected a weight of dtype {:?}, got {:?}", xs.dtype(), weight.dtype());
     }
-    if is_fused(xs) { xs.apply_op2(weight, Prelu) } else { composed(xs, weight) }
+    if is_fused(xs) { apply2(xs, weight, Prelu) } else { composed(xs, weight) }
 }
 
 fn composed(xs: &Tensor, weight: &Tensor) -> Result<Tensor> {

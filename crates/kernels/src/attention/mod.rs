@@ -18,7 +18,7 @@ mod view;
 use candle_core::Tensor;
 
 use crate::Result;
-use crate::cpu::{by_float, check_same_kind, is_fused};
+use crate::cpu::{by_float, check_same_kind, is_fused, reshape};
 
 use form::Form;
 use op::in_rows;
@@ -126,7 +126,7 @@ pub fn attention_packed(
     mask: Option<&AttentionMask>,
     params: &AttentionParams,
 ) -> Result<Tensor> {
-    attend(Form::Packed, &[qkv], Some(num_heads), mask, params, Blocks::default())?.flatten_from(2)
+    merge_heads(&attend(Form::Packed, &[qkv], Some(num_heads), mask, params, Blocks::default())?)
 }
 
 /// [`attention`] of queries, and of keys and values side by side, as the projections of cross-attention make them.
@@ -144,7 +144,7 @@ pub fn attention_packed_kv(
     mask: Option<&AttentionMask>,
     params: &AttentionParams,
 ) -> Result<Tensor> {
-    attend(Form::PackedKeys, &[q, kv], Some(num_heads), mask, params, Blocks::default())?.flatten_from(2)
+    merge_heads(&attend(Form::PackedKeys, &[q, kv], Some(num_heads), mask, params, Blocks::default())?)
 }
 
 /// The sizes of a call.
@@ -179,6 +179,12 @@ impl Default for Blocks {
         // Few queries to a block let causal attention skip more, and products are no slower for it.
         Self { queries: 32, keys: 256 }
     }
+}
+
+/// (batch, len, heads, dim) to (batch, len, heads · dim).
+fn merge_heads(ys: &Tensor) -> Result<Tensor> {
+    let (batch, len, heads, dim) = ys.dims4()?;
+    reshape(ys, (batch, len, heads * dim))
 }
 
 /// Attention of checked inputs, (batch, q_len, num_heads, value_dim).

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::columns::{Part, add_columns_to_images, gather_outputs, images_to_columns, scatter_outputs};
 use super::geometry::Geometry;
-use crate::cpu::{Element, Matrix, product, simd};
+use crate::cpu::{Element, Matrix, product, zeros_in_chunks};
 
 /// Elements of all partial weight gradients together, at most, where a partial one is not already larger.
 const PARTIAL_ELEMENTS: usize = 1 << 22;
@@ -16,13 +16,12 @@ const MAX_PARTIALS: usize = 16;
 pub(super) fn output<T: Element>(g: &Geometry, xs: &[T], weight: &[T], bias: Option<&[T]>) -> Vec<T> {
     let images = g.images_per_block();
     let (input, output) = (g.in_channels * g.input_plane(), g.out_channels * g.output_plane());
-    let mut ys = vec![T::zero(); g.batch * output];
-    ys.par_chunks_mut(images * output).zip(xs.par_chunks(images * input)).for_each(|(ys, xs)| {
+    zeros_in_chunks(g.batch * output, images * output, |i, ys| {
+        let xs = &xs[i * images * input..][..ys.len() / output * input];
         for part in parts(g, ys.len() / output, images) {
             output_part(g, &part, xs, weight, bias, ys);
         }
-    });
-    ys
+    })
 }
 
 /// `xs = images(Σ_o weight[o, k] · ys[n, o, p])`, plus a bias per channel of `xs`.
@@ -30,16 +29,15 @@ pub(super) fn input_gradient<T: Element>(g: &Geometry, ys: &[T], weight: &[T], b
     let images = g.images_per_block();
     let (input, output) = (g.in_channels * g.input_plane(), g.out_channels * g.output_plane());
     let weight = transposed_groups(g, weight);
-    let mut xs = vec![T::zero(); g.batch * input];
-    xs.par_chunks_mut(images * input).zip(ys.par_chunks(images * output)).for_each(|(xs, ys)| {
+    zeros_in_chunks(g.batch * input, images * input, |i, xs| {
+        let ys = &ys[i * images * output..][..xs.len() / input * output];
         if let Some(bias) = bias {
             fill_channels(xs, g.input_plane(), bias);
         }
         for part in parts(g, ys.len() / output, images) {
             input_part(g, &part, ys, &weight, xs);
         }
-    });
-    xs
+    })
 }
 
 /// `weight[o, k] = Σ_{n, p} ys[n, o, p] · columns(xs)[n, k, p]`.
@@ -138,7 +136,7 @@ fn input_part<T: Element>(g: &Geometry, part: &Part, ys: &[T], weight: &[T], xs:
         }
         T::with_scratch(depth * columns, |scratch| {
             product(size, scratch, columns, false, weight, matrix);
-            simd(|| add_columns_to_images(g, part, scratch, xs));
+            add_columns_to_images(g, part, scratch, xs);
         });
     });
 }

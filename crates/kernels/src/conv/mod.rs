@@ -3,20 +3,30 @@
 mod channel_sum;
 mod columns;
 mod composed;
+mod conv3d;
+mod conv_transpose1d;
 mod dense;
+mod depth;
 mod depthwise;
 mod geometry;
 mod op;
 mod params;
+mod params3d;
 #[cfg(test)]
 mod tests;
+mod volume;
+mod winograd;
 
+pub use conv_transpose1d::conv_transpose1d;
+pub use conv3d::{conv_transpose3d, conv3d};
 pub use params::{Conv1dParams, Conv2dParams, ConvTranspose2dParams, same_padding, symmetric_padding};
+pub use params3d::{Conv3dParams, ConvTranspose1dParams, ConvTranspose3dParams};
 
 use candle_core::Tensor;
 
 use crate::Result;
-use crate::cpu::{check_same_kind, is_fused};
+use crate::cpu::{by_float, check_same_kind, is_fused};
+use crate::tail::{Tail, TailOp, Tailed};
 use geometry::Geometry;
 use op::{Convolution, Direction};
 
@@ -35,13 +45,30 @@ use op::{Convolution, Direction};
 /// Where a shape, dtype or device does not fit, a stride, dilation or group count is 0, the groups do not divide the
 /// channels, or the kernel is larger than the padded input.
 pub fn conv2d(xs: &Tensor, weight: &Tensor, bias: Option<&Tensor>, params: &Conv2dParams) -> Result<Tensor> {
+    conv2d_with(xs, weight, bias, params, &Tail::default()).map(|tailed| tailed.output)
+}
+
+/// [`conv2d`] and what follows it, in one operation.
+///
+/// # Shapes
+/// As [`conv2d`], then those of the tail.
+///
+/// # Errors
+/// As [`conv2d`], and where the tail does not fit.
+pub fn conv2d_with(
+    xs: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    params: &Conv2dParams,
+    tail: &Tail,
+) -> Result<Tailed> {
     const NAME: &str = "conv2d";
     let geometry = Geometry::conv(NAME, &dims4(NAME, "xs", xs)?, &dims4(NAME, "weight", weight)?, params)?;
     check_operands(NAME, xs, weight, bias, geometry.out_channels)?;
     if is_fused(xs) {
-        apply(Convolution { geometry, direction: Direction::Output }, xs, weight, bias)
+        apply(Convolution { geometry, direction: Direction::Output }, xs, weight, bias, tail)
     } else {
-        composed::add_bias(composed::output(&geometry, xs, weight)?, bias)
+        tail.composed(composed::add_bias(composed::output(&geometry, xs, weight)?, bias)?)
     }
 }
 
@@ -91,22 +118,36 @@ pub fn conv_transpose2d(
     bias: Option<&Tensor>,
     params: &ConvTranspose2dParams,
 ) -> Result<Tensor> {
+    conv_transpose2d_with(xs, weight, bias, params, &Tail::default()).map(|tailed| tailed.output)
+}
+
+/// [`conv_transpose2d`] and what follows it, in one operation.
+///
+/// # Shapes
+/// As [`conv_transpose2d`], then those of the tail.
+///
+/// # Errors
+/// As [`conv_transpose2d`], and where the tail does not fit.
+pub fn conv_transpose2d_with(
+    xs: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    params: &ConvTranspose2dParams,
+    tail: &Tail,
+) -> Result<Tailed> {
     const NAME: &str = "conv_transpose2d";
     let geometry = Geometry::transposed(NAME, &dims4(NAME, "xs", xs)?, &dims4(NAME, "weight", weight)?, params)?;
     check_operands(NAME, xs, weight, bias, geometry.in_channels)?;
     if is_fused(xs) {
-        apply(Convolution { geometry, direction: Direction::Input }, xs, weight, bias)
+        apply(Convolution { geometry, direction: Direction::Input }, xs, weight, bias, tail)
     } else {
-        composed::add_bias(composed::input_gradient(&geometry, xs, weight)?, bias)
+        tail.composed(composed::add_bias(composed::input_gradient(&geometry, xs, weight)?, bias)?)
     }
 }
 
-fn apply(op: Convolution, xs: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let (xs, weight) = (xs.contiguous()?, weight.contiguous()?);
-    match bias {
-        Some(bias) => xs.apply_op3(&weight, &bias.contiguous()?, op),
-        None => xs.apply_op2(&weight, op),
-    }
+fn apply(op: Convolution, xs: &Tensor, weight: &Tensor, bias: Option<&Tensor>, tail: &Tail) -> Result<Tailed> {
+    let operands: Vec<&Tensor> = [xs, weight].into_iter().chain(bias).collect();
+    by_float!("conv2d", xs.dtype(), T => TailOp::<T, _>::apply(op, &operands, xs, tail))
 }
 
 fn dims4(name: &str, what: &str, tensor: &Tensor) -> Result<[usize; 4]> {

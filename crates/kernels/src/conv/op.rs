@@ -4,16 +4,17 @@
 //! derivative with respect to one of them. The backward of one direction is therefore the other two, to any order.
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
 use super::channel_sum::channel_sum;
 use super::geometry::Geometry;
-use super::{dense, depthwise};
+use super::{dense, depthwise, winograd};
 use crate::Result;
-use crate::cpu::{Element, Gradients2, Gradients3, by_float, output, values};
+use crate::cpu::{Element, Gradients2, by_float, output, values};
+use crate::tail::Run;
 
 /// Which of the three tensors an operation computes from the other two.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
     /// From input and weight, plus a bias per output channel.
     Output,
@@ -30,28 +31,41 @@ pub(super) struct Convolution {
 }
 
 impl Convolution {
+    /// The dimensions of the result.
+    fn result_dims(&self) -> [usize; 4] {
+        let g = &self.geometry;
+        match self.direction {
+            Direction::Output => [g.batch, g.out_channels, g.output[0], g.output[1]],
+            Direction::Input => [g.batch, g.in_channels, g.input[0], g.input[1]],
+            Direction::Weight => [g.out_channels, g.group_in(), g.kernel[0], g.kernel[1]],
+        }
+    }
+
     fn in_direction(self, direction: Direction, lhs: &Tensor, rhs: &Tensor) -> Result<Tensor> {
         lhs.contiguous()?.apply_op2(&rhs.contiguous()?, Self { direction, ..self })
     }
 
-    fn forward<T: Element>(&self, lhs: &[T], rhs: &[T], bias: Option<&[T]>) -> (CpuStorage, Shape) {
+    fn values<T: Element>(&self, lhs: &[T], rhs: &[T], bias: Option<&[T]>) -> Vec<T> {
         let g = &self.geometry;
-        let input = (g.batch, g.in_channels, g.input[0], g.input[1]);
-        let out = (g.batch, g.out_channels, g.output[0], g.output[1]);
-        let weight = (g.out_channels, g.group_in(), g.kernel[0], g.kernel[1]);
-        let (data, shape) = match (self.direction, g.is_depthwise()) {
-            (Direction::Output, false) => (dense::output(g, lhs, rhs, bias), out),
-            (Direction::Output, true) => (depthwise::output(g, lhs, rhs, bias), out),
-            (Direction::Input, false) => (dense::input_gradient(g, lhs, rhs, bias), input),
-            (Direction::Input, true) => (depthwise::input_gradient(g, lhs, rhs, bias), input),
-            (Direction::Weight, false) => (dense::weight_gradient(g, lhs, rhs), weight),
-            (Direction::Weight, true) => (depthwise::weight_gradient(g, lhs, rhs), weight),
-        };
-        output(data, shape)
+        if winograd::serves(g, self.direction) {
+            return match self.direction {
+                Direction::Output => winograd::output(g, lhs, rhs, bias),
+                Direction::Input => winograd::input_gradient(g, lhs, rhs, bias),
+                Direction::Weight => winograd::weight_gradient(g, lhs, rhs),
+            };
+        }
+        match (self.direction, g.is_depthwise()) {
+            (Direction::Output, false) => dense::output(g, lhs, rhs, bias),
+            (Direction::Output, true) => depthwise::output(g, lhs, rhs, bias),
+            (Direction::Input, false) => dense::input_gradient(g, lhs, rhs, bias),
+            (Direction::Input, true) => depthwise::input_gradient(g, lhs, rhs, bias),
+            (Direction::Weight, false) => dense::weight_gradient(g, lhs, rhs),
+            (Direction::Weight, true) => depthwise::weight_gradient(g, lhs, rhs),
+        }
     }
 
     /// The gradients of both operands, where they are wanted.
-    fn backward(&self, lhs: &Tensor, rhs: &Tensor, grad: &Tensor) -> Result<Gradients2> {
+    fn gradients(&self, lhs: &Tensor, rhs: &Tensor, grad: &Tensor, wanted: [bool; 2]) -> Result<Gradients2> {
         let lhs_grad = || match self.direction {
             Direction::Output => self.in_direction(Direction::Input, grad, rhs),
             Direction::Input => self.in_direction(Direction::Output, grad, rhs),
@@ -62,7 +76,30 @@ impl Convolution {
             Direction::Input => self.in_direction(Direction::Weight, grad, lhs),
             Direction::Weight => self.in_direction(Direction::Output, lhs, grad),
         };
-        Ok((lhs.track_op().then(lhs_grad).transpose()?, rhs.track_op().then(rhs_grad).transpose()?))
+        Ok((wanted[0].then(lhs_grad).transpose()?, wanted[1].then(rhs_grad).transpose()?))
+    }
+}
+
+impl<T: Element> Run<T> for Convolution {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn dims(&self) -> [usize; 4] {
+        self.result_dims()
+    }
+
+    fn forward(&self, operands: &[&[T]]) -> Vec<T> {
+        self.values(operands[0], operands[1], operands.get(2).copied())
+    }
+
+    fn backward(&self, operands: &[Tensor], grad: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let (lhs, rhs) = self.gradients(&operands[0], &operands[1], grad, [wanted[0], wanted[1]])?;
+        let mut gradients = vec![lhs, rhs];
+        if let Some(&bias) = wanted.get(2) {
+            gradients.push(bias.then(|| channel_sum(grad)).transpose()?);
+        }
+        Ok(gradients)
     }
 }
 
@@ -72,36 +109,13 @@ impl CustomOp2 for Convolution {
     }
 
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        by_float!("conv2d", s1.dtype(), T => Ok(self.forward::<T>(&values(s1, l1)?, &values(s2, l2)?, None)))
-    }
-
-    fn bwd(&self, lhs: &Tensor, rhs: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients2> {
-        self.backward(lhs, rhs, grad)
-    }
-}
-
-impl CustomOp3 for Convolution {
-    fn name(&self) -> &'static str {
-        "conv2d"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
         by_float!("conv2d", s1.dtype(), T => {
-            Ok(self.forward::<T>(&values(s1, l1)?, &values(s2, l2)?, Some(&values(s3, l3)?)))
+            let values = self.values::<T>(&values(s1, l1)?, &values(s2, l2)?, None);
+            Ok(output(values, self.result_dims().to_vec()))
         })
     }
 
-    fn bwd(&self, lhs: &Tensor, rhs: &Tensor, bias: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients3> {
-        let (lhs_grad, rhs_grad) = self.backward(lhs, rhs, grad)?;
-        let bias_grad = bias.track_op().then(|| channel_sum(grad)).transpose()?;
-        Ok((lhs_grad, rhs_grad, bias_grad))
+    fn bwd(&self, lhs: &Tensor, rhs: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients2> {
+        self.gradients(lhs, rhs, grad, [lhs.track_op(), rhs.track_op()])
     }
 }

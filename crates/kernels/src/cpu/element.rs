@@ -73,10 +73,14 @@ macro_rules! by_float {
     ($op:expr, $dtype:expr, $T:ident => $body:expr) => {
         match $dtype {
             candle_core::DType::F32 => {
+                #[allow(unused_imports)]
+                use candle_core::WithDType as _;
                 type $T = f32;
                 $body
             }
             candle_core::DType::F64 => {
+                #[allow(unused_imports)]
+                use candle_core::WithDType as _;
                 type $T = f64;
                 $body
             }

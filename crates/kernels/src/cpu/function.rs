@@ -1,18 +1,27 @@
-//! Fused operations of any number of inputs and outputs.
+//! Fused operations of any number of inputs and outputs, whose gradients pass from one to the next as they are.
 //!
-//! Candle's custom op has at most three inputs and one output. Here a *ticket*, a tensor of one element, stands for three
-//! inputs: the operation is a custom op on the ticket, its backward leaves the inputs' gradients in a shared place, and
-//! the ticket's own backward, which Candle calls next, hands them on. A ticket can be one of the inputs of another, so
-//! there is no limit. Further outputs are custom ops on the first output that leave their gradients for its backward.
-//! All of it goes through Candle's `backward`, and no value is copied.
+//! Candle's custom op has at most three inputs and one output, and for every edge of its graph Candle's backward fills a
+//! tensor of zeros and adds to it. Here three tensors of one element each stand in Candle's graph for the large ones:
+//!
+//! - a *ticket* stands for up to three inputs, one of which can be another ticket, so there is no limit;
+//! - the *gate* stands on the last ticket, and its backward runs the operation's;
+//! - each output is a custom op on the gate, whose backward leaves the output's gradient for the gate's.
+//!
+//! Where an input is itself an output of such an operation, the ticket stands on that operation's gate instead of on the
+//! tensor, and leaves the gradient there directly. Candle's `backward` visits all of them in the right order, and every
+//! other operation mixes with them freely.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use candle_core::op::BackpropOp;
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, Layout, Shape, Storage, Tensor};
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, Layout, Shape, Storage, Tensor, TensorId,
+};
 
-use super::{Gradients2, Gradients3};
+use super::{CHUNK, Element, Gradients2, Gradients3, by_float, copy_in_chunks, simd, tensor, with_values};
 use crate::Result;
+use crate::backward::hand_over;
 
 /// The backward of a fused operation, with what its forward kept.
 pub(crate) trait Function: Send + Sync + 'static {
@@ -20,7 +29,8 @@ pub(crate) trait Function: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
     /// The gradients of `inputs`, in their order: one for each that is `wanted`. `output` is the first output, `grads` the
-    /// gradients of all outputs, none for those that nothing depends on. Gradients may be non-contiguous.
+    /// gradients of all outputs, none for those that nothing depends on; at least one is there. They may be
+    /// non-contiguous.
     fn backward(
         &self,
         inputs: &[Tensor],
@@ -31,8 +41,6 @@ pub(crate) trait Function: Send + Sync + 'static {
 }
 
 /// Tensors of `outputs`, which `function` computed from `inputs` (all on the CPU), with `function` as their backward.
-///
-/// The first output is the main one: give it the value that is nearly always used.
 pub(crate) fn record(
     function: impl Function,
     inputs: &[&Tensor],
@@ -46,28 +54,108 @@ pub(crate) fn record(
     let call = Arc::new(Call {
         function: Box::new(function),
         inputs: inputs.iter().map(|x| x.detach()).collect(),
+        sources: inputs.iter().map(|x| source_of(x)).collect(),
         wanted: inputs.iter().map(|x| x.track_op()).collect(),
         gradients: Mutex::new(Vec::new()),
+        output: OnceLock::new(),
         output_gradients: Mutex::new(vec![None; outputs.len()]),
     });
-    let ticket = tickets(&call, inputs, &tracked)?;
-    let mut tensors: Vec<Tensor> = Vec::with_capacity(outputs.len());
-    for (index, value) in outputs.into_iter().enumerate() {
-        let op = Output { call: Arc::clone(&call), index, value: Mutex::new(Some(value)) };
-        let on = tensors.first().unwrap_or(&ticket);
-        tensors.push(on.apply_op1(op)?);
+    let gate = tickets(&call, inputs, &tracked)?.apply_op1(Gate { call: Arc::clone(&call) })?;
+    let output = |(index, (storage, shape)): (usize, (CpuStorage, Shape))| {
+        let source = Arc::new(Source { call: Arc::clone(&call), index, gate: gate.clone(), shape: shape.clone() });
+        let value = Mutex::new(Some((storage, shape)));
+        let tensor = gate.apply_op1(Output { source: Arc::clone(&source), value })?;
+        register(&tensor, &source);
+        // Detached, so that the call does not keep its own graph alive.
+        call.output.get_or_init(|| tensor.detach());
+        Ok(tensor)
+    };
+    outputs.into_iter().enumerate().map(output).collect()
+}
+
+/// `xs` with another shape. Unlike Candle's, it costs nothing in backward where `xs` is the output of a fused operation.
+pub(crate) fn reshape(xs: &Tensor, shape: impl Into<Shape>) -> Result<Tensor> {
+    let view = xs.reshape(shape.into())?;
+    if let Some(source) = source_of(xs).filter(|_| xs.is_contiguous()) {
+        register(&view, &source);
     }
-    Ok(tensors)
+    Ok(view)
+}
+
+/// Where the gradient of an output of a fused operation is left.
+struct Source {
+    call: Arc<Call>,
+    index: usize,
+    gate: Tensor,
+    shape: Shape,
+}
+
+impl Source {
+    fn leave(&self, gradient: Tensor) -> Result<()> {
+        let gradient = gradient.reshape(&self.shape)?;
+        let slot = &mut lock(&self.call.output_gradients)[self.index];
+        *slot = Some(match slot.take() {
+            Some(before) => add(&before, &gradient)?,
+            None => gradient,
+        });
+        Ok(())
+    }
+}
+
+/// The sum of two gradients.
+fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    by_float!("backward", a.dtype(), T => tensor(add_values::<T>(a, b)?, a.shape()))
+}
+
+/// The values of a sum, in parallel, where `b` is repeated until it is as long as `a`.
+pub(crate) fn add_values<T: Element>(a: &Tensor, b: &Tensor) -> Result<Vec<T>> {
+    with_values::<T, _, 2>([a, b], |[x, y]| {
+        let len = y.len().max(1);
+        // A chunk lies within one repetition, or holds some of them.
+        let chunk = if len > CHUNK { len.div_ceil(len.div_ceil(CHUNK)) } else { CHUNK / len * len };
+        Ok(copy_in_chunks(x, chunk, |i, x| {
+            simd(|| {
+                let mut at = i * chunk % len;
+                let mut rest = x;
+                while !rest.is_empty() {
+                    let (now, later) = rest.split_at_mut(rest.len().min(len - at));
+                    now.iter_mut().zip(&y[at..]).for_each(|(x, &y)| *x += y);
+                    (rest, at) = (later, 0);
+                }
+            });
+        }))
+    })
+}
+
+/// The sources of all outputs that are alive, by tensor.
+static SOURCES: LazyLock<Mutex<HashMap<TensorId, Weak<Source>>>> = LazyLock::new(Mutex::default);
+/// Entries beyond which those of dropped tensors are looked for.
+const SWEEP: usize = 1 << 12;
+
+fn source_of(tensor: &Tensor) -> Option<Arc<Source>> {
+    lock(&SOURCES).get(&tensor.id())?.upgrade()
+}
+
+fn register(tensor: &Tensor, source: &Arc<Source>) {
+    let mut sources = lock(&SOURCES);
+    if sources.len() >= SWEEP && sources.len() == sources.capacity() {
+        sources.retain(|_, source| source.strong_count() > 0);
+    }
+    sources.insert(tensor.id(), Arc::downgrade(source));
 }
 
 /// One use of a function.
 struct Call {
     function: Box<dyn Function>,
     inputs: Vec<Tensor>,
+    /// For each input that is an output of a fused operation, where its gradient is left.
+    sources: Vec<Option<Arc<Source>>>,
     wanted: Vec<bool>,
     /// Of the inputs, between the function's backward and the tickets'.
     gradients: Mutex<Vec<Option<Tensor>>>,
-    /// Of the outputs after the first, between their backwards and the function's.
+    /// The first output.
+    output: OnceLock<Tensor>,
+    /// Of the outputs, between the backwards of what follows and the function's.
     output_gradients: Mutex<Vec<Option<Tensor>>>,
 }
 
@@ -79,9 +167,11 @@ impl Call {
         }
     }
 
-    fn run_backward(&self, output: &Tensor, grad: &Tensor) -> Result<()> {
-        let mut grads: Vec<_> = lock(&self.output_gradients).iter_mut().map(Option::take).collect();
-        grads[0] = Some(grad.clone());
+    fn run_backward(&self) -> Result<()> {
+        let grads: Vec<_> = lock(&self.output_gradients).iter_mut().map(Option::take).collect();
+        let Some(output) = self.output.get() else {
+            candle_core::bail!("{}: backward before forward", self.function.name());
+        };
         let gradients = self.function.backward(&self.inputs, output, &grads, &self.wanted)?;
         *lock(&self.gradients) = gradients;
         Ok(())
@@ -99,7 +189,8 @@ fn tickets(call: &Arc<Call>, inputs: &[&Tensor], tracked: &[usize]) -> Result<Te
     while !rest.is_empty() {
         let room = if last.is_some() { 2 } else { 3 };
         let (now, later) = rest.split_at(rest.len().min(room));
-        let args: Vec<&Tensor> = last.iter().chain(now.iter().map(|&i| inputs[i])).collect();
+        let stands_on = |&i: &usize| call.sources[i].as_ref().map_or(inputs[i], |source| &source.gate);
+        let args: Vec<&Tensor> = last.iter().chain(now.iter().map(stands_on)).collect();
         let ticket = Ticket { call: Arc::clone(call), after: last.is_some(), inputs: now.to_vec() };
         let next = match args.as_slice() {
             [a] => a.apply_op1(ticket)?,
@@ -124,16 +215,21 @@ impl Ticket {
         Ok((CpuStorage::F32(vec![0.0]), Shape::from(1)))
     }
 
-    /// The gradient of argument `index` of the custom op.
-    fn gradient(&self, index: usize) -> Result<Option<Tensor>> {
-        match (self.after, index) {
-            (true, 0) => nothing().map(Some),
-            _ => self.call.take_gradient(self.inputs[index - usize::from(self.after)]).map(Some),
+    /// The gradient of argument `index` of the custom op, `arg`.
+    fn gradient(&self, index: usize, arg: &Tensor) -> Result<Option<Tensor>> {
+        if self.after && index == 0 {
+            return nothing().map(Some);
+        }
+        let input = self.inputs[index - usize::from(self.after)];
+        let gradient = self.call.take_gradient(input)?;
+        match &self.call.sources[input] {
+            Some(source) => source.leave(gradient).and_then(|()| nothing().map(Some)),
+            None => hand_over(arg, Some(gradient)),
         }
     }
 }
 
-/// The gradient of a ticket: Candle wants one to go on.
+/// The gradient of a ticket or a gate: Candle wants one to go on.
 fn nothing() -> Result<Tensor> {
     Tensor::zeros(1, DType::F32, &Device::Cpu)
 }
@@ -147,8 +243,8 @@ impl CustomOp1 for Ticket {
         Self::value()
     }
 
-    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
-        self.gradient(0)
+    fn bwd(&self, a: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
+        self.gradient(0, a)
     }
 }
 
@@ -161,8 +257,8 @@ impl CustomOp2 for Ticket {
         Self::value()
     }
 
-    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor, _: &Tensor) -> Result<Gradients2> {
-        Ok((self.gradient(0)?, self.gradient(1)?))
+    fn bwd(&self, a: &Tensor, b: &Tensor, _: &Tensor, _: &Tensor) -> Result<Gradients2> {
+        Ok((self.gradient(0, a)?, self.gradient(1, b)?))
     }
 }
 
@@ -183,38 +279,53 @@ impl CustomOp3 for Ticket {
         Self::value()
     }
 
-    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor, _: &Tensor, _: &Tensor) -> Result<Gradients3> {
-        Ok((self.gradient(0)?, self.gradient(1)?, self.gradient(2)?))
+    fn bwd(&self, a: &Tensor, b: &Tensor, c: &Tensor, _: &Tensor, _: &Tensor) -> Result<Gradients3> {
+        Ok((self.gradient(0, a)?, self.gradient(1, b)?, self.gradient(2, c)?))
     }
 }
 
-/// One output: the first stands on the last ticket, the others on the first.
-struct Output {
+/// Stands on all tickets, under all outputs.
+struct Gate {
     call: Arc<Call>,
-    index: usize,
+}
+
+impl CustomOp1 for Gate {
+    fn name(&self) -> &'static str {
+        self.call.function.name()
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ticket::value()
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
+        self.call.run_backward()?;
+        nothing().map(Some)
+    }
+}
+
+/// One output, in Candle's graph.
+struct Output {
+    source: Arc<Source>,
     /// Taken by the forward, which Candle runs once.
     value: Mutex<Option<(CpuStorage, Shape)>>,
 }
 
 impl CustomOp1 for Output {
     fn name(&self) -> &'static str {
-        self.call.function.name()
+        self.source.call.function.name()
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
         match lock(&self.value).take() {
             Some(value) => Ok(value),
-            None => candle_core::bail!("{}: forward ran twice", self.call.function.name()),
+            None => candle_core::bail!("{}: forward ran twice", self.source.call.function.name()),
         }
     }
 
-    fn bwd(&self, on: &Tensor, output: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        if self.index == 0 {
-            self.call.run_backward(output, grad)?;
-            return nothing().map(Some);
-        }
-        lock(&self.call.output_gradients)[self.index] = Some(grad.clone());
-        Tensor::zeros(1, on.dtype(), &Device::Cpu)?.broadcast_as(on.shape()).map(Some)
+    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        self.source.leave(grad.clone())?;
+        nothing().map(Some)
     }
 }
 
@@ -271,8 +382,10 @@ mod tests {
             let inputs: Vec<_> = (0..count).map(|i| values(3, i).unwrap()).collect();
             check_gradients(&inputs, |t| Ok(weighted(t)?.swap_remove(0))).unwrap();
             check_gradients(&inputs, |t| Ok(weighted(t)?.swap_remove(1))).unwrap();
+            // One operation after another, by way of a reshape, with an output used three times.
             check_gradients(&inputs, |t| {
                 let ys = weighted(t)?;
+                let ys: Vec<_> = ys.iter().map(|y| reshape(&reshape(y, (3, 1))?, 3)).collect::<Result<_>>()?;
                 (&ys[0] * &ys[1])?
                     + weighted(&[&ys[1] * 0.5, t[0].exp()].into_iter().collect::<Result<Vec<_>>>()?)?.swap_remove(1)
             })

@@ -1,8 +1,11 @@
 //! What the fused CPU kernels stand on: element types, storages, fixed chunks, sums, run-time SIMD dispatch.
 
+mod adapter;
 mod chunks;
+mod collect;
 mod element;
 mod function;
+mod ids;
 mod math;
 mod product;
 mod random;
@@ -10,13 +13,18 @@ mod storage;
 mod sum;
 mod windows;
 
-pub(crate) use chunks::{CHUNK, chunks, map, map3, rows, rows_per_chunk};
+pub(crate) use adapter::{apply1, apply2, apply3};
+pub(crate) use chunks::{
+    CHUNK, chunks, copy_in_chunks, copy_rows, map3, rows, rows_per_chunk, zero_rows, zeros_in_chunks,
+};
+pub(crate) use collect::{collect, collect_rows};
 pub(crate) use element::{Element, by_float};
-pub(crate) use function::{Function, record};
+pub(crate) use function::{Function, add_values, record, reshape};
+pub(crate) use ids::{checked_ids, map_ids};
 pub(crate) use math::Float;
-pub(crate) use product::{Matrix, par_product, product};
+pub(crate) use product::{Matrix, par_product, product, product_of};
 pub(crate) use random::{Dropout, Kept};
-pub(crate) use storage::{check_same_kind, is_fused, output, tensor, values, with_values};
+pub(crate) use storage::{check_same_kind, is_fused, output, row_offset, tensor, values, with_all_values, with_values};
 pub(crate) use sum::{planes_of_channel, sum_by, sum_f64, sum_rows};
 pub(crate) use windows::outputs_inside;
 

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use candle_core::{CpuStorage, DType, Device, Layout, Shape, Storage, Tensor};
+use candle_core::{CpuStorage, DType, Device, Layout, Shape, Storage, Tensor, WithDType};
 
-use super::{Element, rows};
+use super::{Element, collect_rows};
 use crate::Result;
 
 /// Whether the fused CPU kernels serve `tensor`; anything else is composed of Candle's operations.
@@ -24,7 +24,7 @@ pub(crate) fn check_same_kind(name: &str, reference: &Tensor, what: &str, other:
 }
 
 /// The values that `layout` sees of `storage`, in row-major order; copied only where they are not contiguous.
-pub(crate) fn values<'a, T: Element>(storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [T]>> {
+pub(crate) fn values<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [T]>> {
     let all = storage.as_slice::<T>()?;
     Ok(match layout.contiguous_offsets() {
         Some((start, end)) => Cow::Borrowed(&all[start..end]),
@@ -33,35 +33,53 @@ pub(crate) fn values<'a, T: Element>(storage: &'a CpuStorage, layout: &Layout) -
 }
 
 /// The values of a strided view, row by row of its last dimension.
-fn gather<T: Element>(all: &[T], layout: &Layout) -> Vec<T> {
+fn gather<T: WithDType>(all: &[T], layout: &Layout) -> Vec<T> {
     let (Some((&row_len, dims)), Some((&step, strides))) = (layout.dims().split_last(), layout.stride().split_last())
     else {
         return vec![all[layout.start_offset()]];
     };
-    let mut out = vec![T::zero(); layout.shape().elem_count()];
-    rows(&mut out, row_len, |mut row, out| {
-        let mut offset = layout.start_offset();
-        for (&dim, &stride) in dims.iter().zip(strides).rev() {
-            offset += row % dim * stride;
-            row /= dim;
-        }
-        out.iter_mut().enumerate().for_each(|(i, out)| *out = all[offset + i * step]);
-    });
-    out
+    let num_rows = dims.iter().product();
+    let start = |row| layout.start_offset() + row_offset(row, dims, strides);
+    if step == 1 {
+        return collect_rows(num_rows, row_len, |row, range| all[start(row)..][range].iter().copied());
+    }
+    collect_rows(num_rows, row_len, |row, range| {
+        let start = start(row);
+        range.map(move |i| all[start + i * step])
+    })
+}
+
+/// Where row number `row` of a view begins, whose leading dimensions and strides these are.
+#[inline(always)]
+pub(crate) fn row_offset(mut row: usize, dims: &[usize], strides: &[usize]) -> usize {
+    let mut offset = 0;
+    for (&dim, &stride) in dims.iter().zip(strides).rev() {
+        offset += row % dim * stride;
+        row /= dim;
+    }
+    offset
 }
 
 /// Runs `run` on the values of tensors on the CPU, in row-major order whatever their strides.
-pub(crate) fn with_values<T: Element, R, const N: usize>(
+pub(crate) fn with_values<T: WithDType, R, const N: usize>(
     tensors: [&Tensor; N],
     run: impl FnOnce([&[T]; N]) -> Result<R>,
 ) -> Result<R> {
-    let storages = tensors.map(Tensor::storage_and_layout);
+    with_all_values(&tensors, |values| run(std::array::from_fn(|i| values[i])))
+}
+
+/// [`with_values`] of any number of tensors.
+pub(crate) fn with_all_values<T: WithDType, R>(
+    tensors: &[&Tensor],
+    run: impl FnOnce(&[&[T]]) -> Result<R>,
+) -> Result<R> {
+    let storages: Vec<_> = tensors.iter().map(|tensor| tensor.storage_and_layout()).collect();
     let values = storages.iter().map(|(storage, layout)| match &**storage {
         Storage::Cpu(storage) => values::<T>(storage, layout),
         other => candle_core::bail!("expected a tensor on the CPU, got one on {:?}", other.device()),
     });
     let values = values.collect::<Result<Vec<_>>>()?;
-    run(std::array::from_fn(|i| &*values[i]))
+    run(&values.iter().map(|values| &**values).collect::<Vec<_>>())
 }
 
 /// A CPU tensor of `data`.

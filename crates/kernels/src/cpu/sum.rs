@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Element, rows_per_chunk};
+use super::{Element, rows_per_chunk, simd};
 
 /// Accumulators of [`sum_by`]: independent, so that the compiler can keep them in vector registers.
 const LANES: usize = 16;
@@ -73,7 +73,7 @@ pub(crate) fn sum_rows<T: Element>(
     let of_range = |range: usize| {
         let mut sums = vec![T::zero(); len];
         let rows = range * per_range..((range + 1) * per_range).min(num_rows);
-        rows.for_each(|row| add(row, &mut sums));
+        simd(|| rows.for_each(|row| add(row, &mut sums)));
         sums
     };
     let partial: Vec<_> = (0..num_rows.div_ceil(per_range)).into_par_iter().map(of_range).collect();

@@ -1,7 +1,19 @@
-//! Losses whose fused form is more stable or needs far less memory than one made of smaller operations.
+//! Losses on logits, fused with the reduction over their elements.
 
 mod bce;
 mod cross_entropy;
 
 pub use bce::bce_with_logits;
-pub use cross_entropy::{cross_entropy, cross_entropy_denominator};
+pub use cross_entropy::cross_entropy;
+
+/// How the losses of the elements become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reduction {
+    /// Their mean (weighted, where the loss has weights).
+    #[default]
+    Mean,
+    /// Their sum.
+    Sum,
+    /// They stay as they are.
+    None,
+}

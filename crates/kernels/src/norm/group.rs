@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::layer::{Affine, RowNorm, check_eps, composed_normal, parameter};
 use crate::Result;
-use crate::cpu::is_fused;
+use crate::cpu::{apply3, is_fused};
 
 /// Normalises groups of channels of every sample: (x − mean) / √(variance + eps) · weight + bias, the statistics over a
 /// group's channels and all positions, the variance biased, weight and bias per channel.
@@ -31,7 +31,7 @@ pub fn group_norm(
     check_eps("group_norm", eps)?;
     if is_fused(xs) && plane > 0 {
         let row_len = channels / num_groups * plane;
-        xs.apply_op3(&weight, &bias, RowNorm::new(Affine { row_len, channels, plane }, eps))
+        apply3(xs, &weight, &bias, RowNorm::new(Affine { row_len, channels, plane }, eps))
     } else {
         composed(xs, num_groups, &weight, &bias, eps)
     }

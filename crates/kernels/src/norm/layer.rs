@@ -2,15 +2,13 @@
 
 use std::sync::OnceLock;
 
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
-use rayon::prelude::*;
-
 use crate::Result;
 use crate::cpu::{
-    Element, Gradients3, by_float, is_fused, output, rows, rows_per_chunk, simd, sum_by, sum_rows, tensor, values,
+    Element, Gradients3, apply3, by_float, copy_rows, is_fused, output, simd, sum_by, sum_rows, tensor, values,
     with_values,
 };
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 
 /// Normalises every sample over its last dimensions: (x − mean) / √(variance + eps) · weight + bias, with the biased
 /// variance.
@@ -37,7 +35,7 @@ pub fn layer_norm(
     let bias = parameter("layer_norm", "bias", bias, xs, normalized_shape, 0.0)?;
     check_eps("layer_norm", eps)?;
     if is_fused(xs) {
-        xs.apply_op3(&weight, &bias, RowNorm::new(Affine { row_len: len, channels: len, plane: 1 }, eps))
+        apply3(xs, &weight, &bias, RowNorm::new(Affine { row_len: len, channels: len, plane: 1 }, eps))
     } else {
         let rows = xs.reshape(((), len))?;
         let normal = composed_normal(&rows, eps)?.reshape(xs.shape())?;
@@ -64,7 +62,7 @@ pub(super) fn parameter(
     Ok(given.clone())
 }
 
-pub(super) fn check_eps(who: &str, eps: f64) -> Result<()> {
+pub(crate) fn check_eps(who: &str, eps: f64) -> Result<()> {
     if eps >= 0.0 && eps.is_finite() {
         return Ok(());
     }
@@ -128,8 +126,7 @@ impl CustomOp3 for RowNorm {
     ) -> Result<(CpuStorage, Shape)> {
         by_float!("row_norm", s1.dtype(), T => {
             let (xs, weight, bias) = (values::<T>(s1, l1)?, values(s2, l2)?, values(s3, l3)?);
-            let statistics = statistics(&xs, self.affine.row_len, self.eps);
-            let out = forward(&xs, &weight, &bias, &statistics, self.affine);
+            let (out, statistics) = forward(&xs, &weight, &bias, self.affine, self.eps);
             // Another forward with the same op would find the same values.
             let _ = self.statistics.set(statistics);
             Ok(output(out, l1.shape()))
@@ -153,57 +150,55 @@ impl CustomOp3 for RowNorm {
     }
 }
 
-fn statistics<T: Element>(xs: &[T], row_len: usize, eps: f64) -> Vec<(f64, f64)> {
-    let of_row = |xs: &[T]| {
-        simd(|| {
-            let mean = sum_by(xs.len(), |i| xs[i]) / row_len as f64;
-            let center = T::from_f64(mean);
-            let variance = sum_by(xs.len(), |i| (xs[i] - center) * (xs[i] - center)) / row_len as f64;
-            (mean, 1.0 / (variance + eps).sqrt())
-        })
-    };
-    xs.par_chunks(row_len.max(1)).with_min_len(rows_per_chunk(row_len)).map(of_row).collect()
-}
-
-fn forward<T: Element>(xs: &[T], weight: &[T], bias: &[T], statistics: &[(f64, f64)], affine: Affine) -> Vec<T> {
+/// The result, and mean and 1 / √(variance + eps) of every row.
+fn forward<T: Element>(xs: &[T], weight: &[T], bias: &[T], affine: Affine, eps: f64) -> (Vec<T>, Vec<(f64, f64)>) {
     let Affine { row_len, plane, .. } = affine;
-    let mut out = vec![T::zero(); xs.len()];
-    rows(&mut out, row_len, |i, out| {
-        let (xs, channels) = (&xs[i * row_len..][..row_len], affine.of_row(i));
-        let (mean, scale) = (T::from_f64(statistics[i].0), T::from_f64(statistics[i].1));
+    copy_rows(xs, row_len, |i, row| {
+        let (mean, scale) = statistics(row, eps);
+        let (center, factor) = (T::from_f64(mean), T::from_f64(scale));
+        let channels = affine.of_row(i);
         let (weight, bias) = (&weight[channels.clone()], &bias[channels]);
         if plane == 1 {
-            let terms = xs.iter().zip(weight).zip(bias);
-            out.iter_mut().zip(terms).for_each(|(out, ((&x, &w), &b))| *out = (x - mean) * scale * w + b);
+            let terms = weight.iter().zip(bias);
+            row.iter_mut().zip(terms).for_each(|(x, (&w, &b))| *x = (*x - center) * factor * w + b);
         } else {
-            let planes = out.chunks_mut(plane).zip(xs.chunks(plane));
-            for ((out, xs), (&w, &b)) in planes.zip(weight.iter().zip(bias)) {
-                out.iter_mut().zip(xs).for_each(|(out, &x)| *out = (x - mean) * scale * w + b);
+            for (plane, (&w, &b)) in row.chunks_mut(plane).zip(weight.iter().zip(bias)) {
+                plane.iter_mut().for_each(|x| *x = (*x - center) * factor * w + b);
             }
         }
-    });
-    out
+        (mean, scale)
+    })
+}
+
+#[inline(always)]
+fn statistics<T: Element>(row: &[T], eps: f64) -> (f64, f64) {
+    let len = row.len() as f64;
+    let mean = sum_by(row.len(), |i| row[i]) / len;
+    let center = T::from_f64(mean);
+    let variance = sum_by(row.len(), |i| (row[i] - center) * (row[i] - center)) / len;
+    (mean, 1.0 / (variance + eps).sqrt())
 }
 
 /// scale · (h − mean(h) − n · mean(h n)) with n the normalised row and h = grad · weight.
 fn grad_input<T: Element>(xs: &[T], weight: &[T], grad: &[T], statistics: &[(f64, f64)], affine: Affine) -> Vec<T> {
     let Affine { row_len, plane, .. } = affine;
-    let mut out = vec![T::zero(); xs.len()];
-    rows(&mut out, row_len, |i, out| {
-        let (xs, grad) = (&xs[i * row_len..][..row_len], &grad[i * row_len..][..row_len]);
+    let change = |i: usize, row: &mut [T]| {
+        let xs = &xs[i * row_len..][..row_len];
         let (mean, scale) = (T::from_f64(statistics[i].0), T::from_f64(statistics[i].1));
         let weight = &weight[affine.of_row(i)];
-        for ((out, grad), &w) in out.chunks_mut(plane).zip(grad.chunks(plane)).zip(weight) {
-            out.iter_mut().zip(grad).for_each(|(h, &g)| *h = g * w);
+        if plane == 1 {
+            row.iter_mut().zip(weight).for_each(|(h, &w)| *h *= w);
+        } else {
+            row.chunks_mut(plane).zip(weight).for_each(|(plane, &w)| plane.iter_mut().for_each(|h| *h *= w));
         }
         let len = row_len as f64;
-        let mean_h = T::from_f64(sum_by(row_len, |j| out[j]) / len);
-        let mean_hn = T::from_f64(sum_by(row_len, |j| out[j] * ((xs[j] - mean) * scale)) / len);
-        for (out, &x) in out.iter_mut().zip(xs) {
-            *out = scale * (*out - mean_h - (x - mean) * scale * mean_hn);
+        let mean_h = T::from_f64(sum_by(row_len, |j| row[j]) / len);
+        let mean_hn = T::from_f64(sum_by(row_len, |j| row[j] * ((xs[j] - mean) * scale)) / len);
+        for (h, &x) in row.iter_mut().zip(xs) {
+            *h = scale * (*h - mean_h - (x - mean) * scale * mean_hn);
         }
-    });
-    out
+    };
+    copy_rows(grad, row_len, change).0
 }
 
 /// The gradients of weight and bias.

@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use super::layer::{check_eps, parameter};
 use crate::Result;
 use crate::cpu::{
-    Element, Gradients2, by_float, is_fused, output, rows, rows_per_chunk, simd, sum_by, sum_rows, tensor, values,
-    with_values,
+    Element, Gradients2, apply2, by_float, copy_rows, is_fused, output, rows_per_chunk, simd, sum_by, sum_rows, tensor,
+    values, with_values,
 };
 
 /// Divides every row by its root mean square: x / √(mean(x²) + eps) · weight.
@@ -29,7 +29,7 @@ pub fn rms_norm(xs: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let weight = parameter("rms_norm", "weight", Some(weight), xs, &[len], 1.0)?;
     check_eps("rms_norm", eps)?;
     if is_fused(xs) {
-        xs.apply_op2(&weight, RmsNorm { len, eps, scales: OnceLock::new() })
+        apply2(xs, &weight, RmsNorm { len, eps, scales: OnceLock::new() })
     } else {
         composed(xs, &weight, eps)
     }
@@ -81,27 +81,23 @@ fn scales<T: Element>(xs: &[T], len: usize, eps: f64) -> Vec<f64> {
 }
 
 fn forward<T: Element>(xs: &[T], weight: &[T], scales: &[f64]) -> Vec<T> {
-    let len = weight.len();
-    let mut out = vec![T::zero(); xs.len()];
-    rows(&mut out, len, |i, out| {
+    let change = |i: usize, row: &mut [T]| {
         let scale = T::from_f64(scales[i]);
-        let terms = xs[i * len..][..len].iter().zip(weight);
-        out.iter_mut().zip(terms).for_each(|(out, (&x, &w))| *out = x * scale * w);
-    });
-    out
+        row.iter_mut().zip(weight).for_each(|(x, &w)| *x = *x * scale * w);
+    };
+    copy_rows(xs, weight.len(), change).0
 }
 
 /// scale · (h − n · mean(h n)) with n the normalised row and h = grad · weight.
 fn grad_input<T: Element>(xs: &[T], weight: &[T], grad: &[T], scales: &[f64]) -> Vec<T> {
     let len = weight.len();
-    let mut out = vec![T::zero(); xs.len()];
-    rows(&mut out, len, |i, out| {
-        let (xs, grad, scale) = (&xs[i * len..][..len], &grad[i * len..][..len], T::from_f64(scales[i]));
-        let mean = T::from_f64(sum_by(len, |j| grad[j] * weight[j] * (xs[j] * scale)) / len as f64);
-        let terms = xs.iter().zip(grad).zip(weight);
-        out.iter_mut().zip(terms).for_each(|(out, ((&x, &g), &w))| *out = scale * (g * w - x * scale * mean));
-    });
-    out
+    let change = |i: usize, row: &mut [T]| {
+        let (xs, scale) = (&xs[i * len..][..len], T::from_f64(scales[i]));
+        let mean = T::from_f64(sum_by(len, |j| row[j] * weight[j] * (xs[j] * scale)) / len as f64);
+        let terms = xs.iter().zip(weight);
+        row.iter_mut().zip(terms).for_each(|(g, (&x, &w))| *g = scale * (*g * w - x * scale * mean));
+    };
+    copy_rows(grad, len, change).0
 }
 
 fn grad_weight<T: Element>(xs: &[T], grad: &[T], scales: &[f64], len: usize) -> Vec<T> {

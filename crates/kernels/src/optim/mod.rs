@@ -15,6 +15,6 @@ mod update;
 
 pub use adam::{AdamStep, adam_step};
 pub use muon::{MuonAdjust, MuonStep, muon_step, newton_schulz};
-pub use norm::global_norm;
+pub use norm::{global_norm, limited, scaled};
 pub use sgd::{SgdStep, sgd_step};
 pub use simple::{AdagradStep, LionStep, RmspropStep, adagrad_step, lion_step, rmsprop_step};

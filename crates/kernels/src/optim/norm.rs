@@ -1,10 +1,10 @@
-//! The norm of many tensors together.
+//! Gradients before the step: the norm of all together, scaled and limited ones.
 
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 use crate::Result;
-use crate::cpu::{CHUNK, Element, by_float, is_fused, simd, sum_by, with_values};
+use crate::cpu::{CHUNK, Element, by_float, copy_in_chunks, is_fused, simd, sum_by, tensor as new_tensor, with_values};
 
 /// The Euclidean norm of all elements of `tensors`: √(sum of x²), added up in f64 and in a fixed order.
 ///
@@ -14,7 +14,8 @@ use crate::cpu::{CHUNK, Element, by_float, is_fused, simd, sum_by, with_values};
 /// # Errors
 /// For tensors that are not of a float type.
 pub fn global_norm(tensors: &[Tensor]) -> Result<f64> {
-    let sums = tensors.iter().map(sum_of_squares).collect::<Result<Vec<_>>>()?;
+    // All in one go, since a model has many small parameters.
+    let sums = tensors.par_iter().map(sum_of_squares).collect::<Result<Vec<_>>>()?;
     Ok(sums.iter().sum::<f64>().sqrt())
 }
 
@@ -34,6 +35,42 @@ fn squares<T: Element>(xs: &[T]) -> f64 {
     sums.iter().sum()
 }
 
+/// `tensor` times `factor`, in parallel and without a gradient of its own: clipping and averaging of gradients.
+///
+/// # Errors
+/// For a tensor that is not of a float type.
+pub fn scaled(tensor: &Tensor, factor: f64) -> Result<Tensor> {
+    if !is_fused(tensor) {
+        return tensor.detach().affine(factor, 0.0);
+    }
+    by_float!("scaled", tensor.dtype(), T => with_values::<T, _, 1>([tensor], |[xs]| {
+        let factor = T::from_f64(factor);
+        new_tensor(changed(xs, |x| x * factor), tensor.shape())
+    }))
+}
+
+/// `tensor` with every element limited to [−limit, limit], in parallel and without a gradient of its own. NaN stays.
+///
+/// # Errors
+/// For a tensor that is not of a float type.
+pub fn limited(tensor: &Tensor, limit: f64) -> Result<Tensor> {
+    if !is_fused(tensor) {
+        return tensor.detach().clamp(-limit, limit);
+    }
+    by_float!("limited", tensor.dtype(), T => with_values::<T, _, 1>([tensor], |[xs]| {
+        let (low, high) = (T::from_f64(-limit), T::from_f64(limit));
+        let clip = |x: T| {
+            let x = if x < low { low } else { x };
+            if x > high { high } else { x }
+        };
+        new_tensor(changed(xs, clip), tensor.shape())
+    }))
+}
+
+fn changed<T: Element>(xs: &[T], change: impl Fn(T) -> T + Sync) -> Vec<T> {
+    copy_in_chunks(xs, CHUNK, |_, part| simd(|| part.iter_mut().for_each(|x| *x = change(*x))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +85,18 @@ mod tests {
         let huge = Tensor::new(&[3e30f32, 4e30], &candle_core::Device::Cpu).unwrap();
         assert!((global_norm(&[huge]).unwrap() / 5e30 - 1.0).abs() < 1e-6);
         assert_eq!(global_norm(&[]).unwrap(), 0.0);
+    }
+
+    #[test]
+    fn scales_and_limits() {
+        let xs = Tensor::new(&[[-3f32, 0.5], [f32::NAN, 2.0]], &candle_core::Device::Cpu).unwrap();
+        let rows = |t: Tensor| t.to_vec2::<f32>().unwrap();
+        let [[a, b], [c, d]] = [[-3f32, 0.5], [f32::NAN, 2.0]];
+        let scaled = rows(scaled(&xs.t().unwrap(), 0.5).unwrap());
+        assert!(scaled[0][1].is_nan() && c.is_nan());
+        assert_eq!((scaled[0][0], &scaled[1]), (a / 2.0, &vec![b / 2.0, d / 2.0]));
+        let limited = rows(limited(&xs, 1.0).unwrap());
+        assert!(limited[1][0].is_nan());
+        assert_eq!((&limited[0], limited[1][1]), (&vec![-1.0, 0.5], 1.0));
     }
 }

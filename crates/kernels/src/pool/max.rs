@@ -8,7 +8,9 @@ use rayon::prelude::*;
 
 use super::{Pool1dParams, Pool2dParams, Windows, as_image, dims4};
 use crate::Result;
-use crate::cpu::{Element, by_float, is_fused, output, outputs_inside, simd, tensor, values, with_values};
+use crate::cpu::{
+    Element, apply1, by_float, is_fused, output, outputs_inside, simd, tensor, values, with_values, zeros_in_chunks,
+};
 
 /// The largest element of each window, as PyTorch's `max_pool2d`.
 ///
@@ -25,7 +27,7 @@ use crate::cpu::{Element, by_float, is_fused, output, outputs_inside, simd, tens
 pub fn max_pool2d(xs: &Tensor, params: &Pool2dParams) -> Result<Tensor> {
     let windows = max_windows("max_pool2d", xs, params)?;
     if is_fused(xs) {
-        xs.contiguous()?.apply_op1(MaxPool { windows, sources: OnceLock::new() })
+        apply1(&xs.contiguous()?, MaxPool { windows, sources: OnceLock::new() })
     } else {
         max_pool2d_composed(xs, &windows)
     }
@@ -44,6 +46,12 @@ pub fn max_pool1d(xs: &Tensor, params: &Pool1dParams) -> Result<Tensor> {
 
 fn max_windows(name: &str, xs: &Tensor, params: &Pool2dParams) -> Result<[Windows; 2]> {
     let [_, _, height, width] = dims4(name, xs)?;
+    max_windows_of(name, [height, width], params)
+}
+
+/// The windows over planes of `size`.
+pub(crate) fn max_windows_of(name: &str, size: [usize; 2], params: &Pool2dParams) -> Result<[Windows; 2]> {
+    let [height, width] = size;
     // Sources are kept as u32.
     if height.checked_mul(width).is_none_or(|plane| plane > u32::MAX as usize) {
         candle_core::bail!("{name}: expected planes of at most {} elements, got {height} x {width}", u32::MAX);
@@ -57,32 +65,33 @@ struct MaxPool {
     sources: OnceLock<Vec<u32>>,
 }
 
-impl MaxPool {
-    fn forward<T: Element>(&self, xs: &[T], planes: usize) -> Vec<T> {
-        let [rows, columns] = &self.windows;
-        let (input, output) = (rows.input * columns.input, rows.output * columns.output);
-        let mut ys = vec![T::zero(); planes * output];
-        let mut sources = vec![0u32; planes * output];
-        let results = ys.par_chunks_mut(output).zip(sources.par_chunks_mut(output));
-        results.zip(xs.par_chunks(input)).for_each(|((ys, sources), xs)| {
-            simd(|| max_plane(rows, columns, xs, ys, sources));
-        });
-        // An op runs forward once; were it run again, it would find the same.
-        self.sources.get_or_init(|| sources);
-        ys
-    }
+/// The maxima of all planes, and where in its plane each was found.
+pub(crate) fn max_forward<T: Element>(windows: &[Windows; 2], xs: &[T]) -> (Vec<T>, Vec<u32>) {
+    let [rows, columns] = windows;
+    let (input, output) = (rows.input * columns.input, rows.output * columns.output);
+    let mut ys = vec![T::zero(); xs.len() / input * output];
+    let mut sources = vec![0u32; ys.len()];
+    let results = ys.par_chunks_mut(output).zip(sources.par_chunks_mut(output));
+    results.zip(xs.par_chunks(input)).for_each(|((ys, sources), xs)| {
+        simd(|| max_plane(rows, columns, xs, ys, sources));
+    });
+    (ys, sources)
+}
 
+/// Adds each gradient to the element of the plane `dx` that it came from.
+pub(crate) fn max_backward_plane<T: Element>(grad: &[T], sources: &[u32], dx: &mut [T]) {
+    for (&grad, &source) in grad.iter().zip(sources) {
+        dx[source as usize] += grad;
+    }
+}
+
+impl MaxPool {
     fn backward<T: Element>(&self, grad: &[T], sources: &[u32]) -> Vec<T> {
         let [rows, columns] = &self.windows;
         let (input, output) = (rows.input * columns.input, rows.output * columns.output);
-        let mut dx = vec![T::zero(); grad.len() / output * input];
-        let planes = dx.par_chunks_mut(input).zip(grad.par_chunks(output)).zip(sources.par_chunks(output));
-        planes.for_each(|((dx, grad), sources)| {
-            for (&grad, &source) in grad.iter().zip(sources) {
-                dx[source as usize] += grad;
-            }
-        });
-        dx
+        zeros_in_chunks(grad.len() / output * input, input, |i, dx| {
+            max_backward_plane(&grad[i * output..][..output], &sources[i * output..][..output], dx);
+        })
     }
 }
 
@@ -90,6 +99,9 @@ impl MaxPool {
 /// selects rather than branches, since which element wins is unpredictable.
 #[inline(always)]
 fn max_plane<T: Element>(rows: &Windows, columns: &Windows, xs: &[T], ys: &mut [T], sources: &mut [u32]) {
+    if rows.are_pairs() && columns.are_pairs() {
+        return max_pairs(columns, xs, ys, sources);
+    }
     let (width, stride) = (columns.input, columns.stride);
     let lines = ys.chunks_exact_mut(columns.output).zip(sources.chunks_exact_mut(columns.output));
     for (oy, (ys, sources)) in lines.enumerate() {
@@ -111,6 +123,31 @@ fn max_plane<T: Element>(rows: &Windows, columns: &Windows, xs: &[T], ys: &mut [
                 }
             }
         }
+    }
+}
+
+/// [`max_plane`] for windows of 2 x 2 side by side, the usual ones: one pass over the plane.
+#[inline(always)]
+fn max_pairs<T: Element>(columns: &Windows, xs: &[T], ys: &mut [T], sources: &mut [u32]) {
+    let (width, output) = (columns.input, columns.output);
+    let lines = ys.chunks_exact_mut(output).zip(sources.chunks_exact_mut(output));
+    for ((ys, sources), xs) in lines.zip(xs.chunks(2 * width)) {
+        let (top, bottom) = (xs[..width].as_chunks::<2>().0, xs[width..2 * width].as_chunks::<2>().0);
+        let pairs = top.iter().zip(bottom);
+        for ((y, source), (&[a, b], &[c, d])) in ys.iter_mut().zip(sources.iter_mut()).zip(pairs) {
+            let (mut largest, mut place) = (a, 0);
+            for (x, at) in [(b, 1), (c, width as u32), (d, width as u32 + 1)] {
+                let wins = (x > largest) | x.is_nan();
+                largest = if wins { x } else { largest };
+                place = if wins { at } else { place };
+            }
+            (*y, *source) = (largest, place);
+        }
+    }
+    // The windows' own places, apart from the loop above, which then has elements of one size alone.
+    for (oy, sources) in sources.chunks_exact_mut(output).enumerate() {
+        let start = (2 * oy * width) as u32;
+        sources.iter_mut().enumerate().for_each(|(ox, source)| *source += start + 2 * ox as u32);
     }
 }
 
@@ -138,7 +175,9 @@ impl CustomOp1 for MaxPool {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (n, c, _, _) = layout.shape().dims4()?;
         by_float!("max_pool2d", storage.dtype(), T => {
-            let ys = self.forward::<T>(&values(storage, layout)?, n * c);
+            let (ys, sources) = max_forward::<T>(&self.windows, &values(storage, layout)?);
+            // An op runs forward once; were it run again, it would find the same.
+            self.sources.get_or_init(|| sources);
             Ok(output(ys, (n, c, self.windows[0].output, self.windows[1].output)))
         })
     }

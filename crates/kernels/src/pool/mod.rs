@@ -5,9 +5,12 @@ mod max;
 pub(crate) mod separable;
 #[cfg(test)]
 mod tests;
+mod volume;
 
 pub use average::{adaptive_avg_pool1d, adaptive_avg_pool2d, avg_pool1d, avg_pool2d, global_avg_pool2d};
+pub(crate) use max::{max_backward_plane, max_forward, max_windows_of};
 pub use max::{max_pool1d, max_pool2d};
+pub use volume::{Pool3dParams, adaptive_avg_pool3d, avg_pool3d, max_pool3d};
 
 use std::ops::Range;
 
@@ -67,9 +70,9 @@ impl Pool1dParams {
 
 /// The windows along one axis, checked.
 #[derive(Clone, Copy)]
-struct Windows {
+pub(crate) struct Windows {
     input: usize,
-    output: usize,
+    pub output: usize,
     kernel: usize,
     stride: usize,
     padding: usize,
@@ -78,7 +81,20 @@ struct Windows {
 impl Windows {
     fn new(name: &str, input: usize, params: &Pool2dParams, axis: usize) -> Result<Self> {
         let (kernel, stride, padding) = (params.kernel[axis], params.stride[axis], params.padding[axis]);
-        let on = format_args!("on axis {}", axis + 2).to_string();
+        Self::along(name, axis + 2, input, kernel, stride, padding, params.ceil_mode)
+    }
+
+    /// The windows along dimension `dim` of a tensor.
+    fn along(
+        name: &str,
+        dim: usize,
+        input: usize,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+        ceil_mode: bool,
+    ) -> Result<Self> {
+        let on = format_args!("on axis {dim}").to_string();
         if kernel == 0 || stride == 0 {
             candle_core::bail!("{name}: expected a kernel and a stride of at least 1 {on}, got {kernel} and {stride}");
         }
@@ -99,7 +115,7 @@ impl Windows {
         let steps = padded - kernel;
         let mut output = steps / stride + 1;
         // PyTorch's rule: a window that begins in the padding after the input does not count.
-        if params.ceil_mode && steps % stride != 0 && output * stride < input + padding {
+        if ceil_mode && steps % stride != 0 && output * stride < input + padding {
             output += 1;
         }
         Ok(Self { input, output, kernel, stride, padding })
@@ -109,6 +125,11 @@ impl Windows {
     fn range(&self, index: usize) -> Range<usize> {
         let start = index * self.stride;
         start.saturating_sub(self.padding)..(start + self.kernel - self.padding).min(self.input)
+    }
+
+    /// Whether the windows are two elements side by side.
+    fn are_pairs(&self) -> bool {
+        self.kernel == 2 && self.stride == 2 && self.padding == 0 && 2 * self.output <= self.input
     }
 
     /// The number of elements under window `index`, padding included.

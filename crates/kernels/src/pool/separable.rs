@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::Result;
-use crate::cpu::{Element, by_float, is_fused, output, simd, values};
+use crate::cpu::{Element, apply1, by_float, is_fused, output, simd, values};
 
 /// The inputs that one output of an axis is made of: neighbours from `start` on, and their weights.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ impl Axis {
 /// Applies the map to the last two dimensions of `xs` (N, C, H, W).
 pub(crate) fn separable(xs: &Tensor, rows: Axis, columns: Axis) -> Result<Tensor> {
     if is_fused(xs) {
-        xs.contiguous()?.apply_op1(Separable { rows, columns, transposed: false })
+        apply1(&xs.contiguous()?, Separable { rows, columns, transposed: false })
     } else {
         separable_composed(xs, &rows, &columns)
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Shape, Tensor};
+use glassbox_kernels::optim::scaled;
 
 use crate::optim::{GradTransform, Gradients, check};
 use crate::{Error, Param, ParamStore, Result, State};
@@ -48,7 +49,7 @@ impl GradTransform for Accumulate {
         }
         let scale = 1.0 / std::mem::take(&mut self.count) as f64;
         let sums = Gradients::from_pairs(std::mem::take(&mut self.sums).into_values().collect());
-        if scale == 1.0 { Ok(Some(sums)) } else { sums.map(|_, sum| Ok((sum * scale)?)).map(Some) }
+        if scale == 1.0 { Ok(Some(sums)) } else { sums.map(|_, sum| Ok(scaled(sum, scale)?)).map(Some) }
     }
 
     fn state(&self) -> Result<State> {

@@ -1,6 +1,6 @@
 //! Limits on gradients.
 
-use glassbox_kernels::optim::global_norm;
+use glassbox_kernels::optim::{global_norm, limited, scaled};
 
 use crate::optim::{GradTransform, Gradients, check};
 use crate::{Error, Result};
@@ -37,7 +37,7 @@ impl GradTransform for ClipNorm {
         if scale >= 1.0 {
             return Ok(Some(gradients));
         }
-        gradients.map(|_, g| Ok((g * scale)?)).map(Some)
+        gradients.map(|_, g| Ok(scaled(g, scale)?)).map(Some)
     }
 
     fn report(&self) -> Option<(&'static str, f64)> {
@@ -73,6 +73,6 @@ impl ClipValue {
 impl GradTransform for ClipValue {
     fn apply(&mut self, gradients: Gradients, _: bool) -> Result<Option<Gradients>> {
         let limit = check::positive("ClipValue", "limit", self.limit)?;
-        gradients.map(|_, g| Ok(g.clamp(-limit, limit)?)).map(Some)
+        gradients.map(|_, g| Ok(limited(g, limit)?)).map(Some)
     }
 }

@@ -3,6 +3,8 @@
 
 mod errors;
 mod transposed;
+mod volume;
+mod winograd;
 
 use candle_core::{DType, Device, Tensor, Var};
 
@@ -181,8 +183,9 @@ fn f32_agrees_with_f64() {
         let function = |t: &[Tensor]| conv2d(&t[0], &t[1], Some(&t[2]), &case.params);
         for (wide, narrow) in run(&wide, function).iter().zip(run(&narrow, function)) {
             assert_eq!(narrow.dtype(), DType::F32);
-            // f32 rounds each of up to a few thousand terms to 6e-8 of a partial sum of size about 30.
-            assert_close(&flat(&narrow), &flat(wide), 5e-5);
+            // f32 rounds each of up to a few thousand terms to 6e-8 of a partial sum of size about 30; the transforms of
+            // Winograd's algorithm make that a few times as much.
+            assert_close(&flat(&narrow), &flat(wide), 2e-4);
         }
     }
 }

@@ -8,8 +8,8 @@ use candle_core::Tensor;
 
 use super::layer::check_eps;
 use crate::Result;
-use crate::cpu::{by_float, check_same_kind, is_fused, with_values};
-use op::{BatchNorm, Statistics};
+use crate::cpu::{apply3, by_float, check_same_kind, is_fused, with_values};
+pub(crate) use op::{BatchNorm, GradSums, Statistics};
 
 /// Normalises each channel by its own mean and variance over the batch, as PyTorch's `batch_norm` in training.
 ///
@@ -33,10 +33,7 @@ pub fn batch_norm_train(
 ) -> Result<(Tensor, Tensor, Tensor)> {
     const NAME: &str = "batch_norm_train";
     let channels = check(NAME, xs, &[("weight", weight), ("bias", bias)], eps)?;
-    let count = xs.elem_count() / channels;
-    if count < 2 {
-        candle_core::bail!("{NAME}: expected more than 1 element per channel, got {count} (shape {:?})", xs.dims());
-    }
+    check_count(NAME, xs.elem_count() / channels, xs.dims())?;
     if !is_fused(xs) {
         return train_composed(xs, weight, bias, eps);
     }
@@ -89,7 +86,7 @@ fn apply(xs: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>, op: BatchN
         Some(bias) => bias.contiguous()?,
         None => Tensor::zeros(channels, xs.dtype(), xs.device())?,
     };
-    xs.apply_op3(&weight, &bias, op)
+    apply3(xs, &weight, &bias, op)
 }
 
 /// The number of channels, after checking that everything fits.
@@ -99,6 +96,17 @@ fn check(name: &str, xs: &Tensor, others: &[(&str, Option<&Tensor>)], eps: f64) 
         _ => candle_core::bail!("{name}: expected xs (N, C, ...) of 2 to 5 dimensions, got {:?}", xs.dims()),
     };
     check_eps(name, eps)?;
+    check_channels(name, xs, channels, others)?;
+    Ok(channels)
+}
+
+/// Checks that all of `others` are (channels) and of the kind of `xs`.
+pub(crate) fn check_channels(
+    name: &str,
+    xs: &Tensor,
+    channels: usize,
+    others: &[(&str, Option<&Tensor>)],
+) -> Result<()> {
     for (what, other) in others {
         let Some(other) = other else { continue };
         check_same_kind(name, xs, what, other)?;
@@ -106,7 +114,15 @@ fn check(name: &str, xs: &Tensor, others: &[(&str, Option<&Tensor>)], eps: f64) 
             candle_core::bail!("{name}: expected {what} of shape [{channels}], got {:?}", other.dims());
         }
     }
-    Ok(channels)
+    Ok(())
+}
+
+/// Fails where a channel has fewer than two elements to take statistics of.
+pub(crate) fn check_count(name: &str, count: usize, dims: &[usize]) -> Result<()> {
+    if count < 2 {
+        candle_core::bail!("{name}: expected more than 1 element per channel, got {count} (shape {dims:?})");
+    }
+    Ok(())
 }
 
 /// [`batch_norm_train`] from Candle's operations.

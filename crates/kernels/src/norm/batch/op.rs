@@ -6,11 +6,12 @@ use rayon::prelude::*;
 
 use crate::Result;
 use crate::cpu::{
-    Element, Gradients3, by_float, output, planes_of_channel, simd, sum_f64, tensor, values, with_values,
+    Element, Gradients3, by_float, copy_in_chunks, output, planes_of_channel, rows_per_chunk, simd, sum_f64, tensor,
+    values, with_values,
 };
 
 /// Mean and biased variance of each channel.
-pub(super) struct Statistics {
+pub(crate) struct Statistics {
     pub mean: Vec<f64>,
     pub var: Vec<f64>,
 }
@@ -34,7 +35,7 @@ impl Statistics {
 }
 
 /// `ys = (xs - mean) · inv_std · weight + bias`, for inputs (xs, weight, bias).
-pub(super) struct BatchNorm {
+pub(crate) struct BatchNorm {
     mean: Vec<f64>,
     inv_std: Vec<f64>,
     /// Whether the statistics are those of `xs`, so that its gradient flows through them.
@@ -42,9 +43,9 @@ pub(super) struct BatchNorm {
 }
 
 /// The sums over a channel that the backward needs.
-struct GradSums {
-    grad: Vec<f64>,            // Σ grad: the gradient of the bias
-    grad_normalised: Vec<f64>, // Σ grad · (xs - mean) · inv_std: the gradient of the weight
+pub(crate) struct GradSums {
+    pub grad: Vec<f64>,            // Σ grad: the gradient of the bias
+    pub grad_normalised: Vec<f64>, // Σ grad · (xs - mean) · inv_std: the gradient of the weight
 }
 
 impl BatchNorm {
@@ -53,64 +54,86 @@ impl BatchNorm {
         Self { mean: statistics.mean, inv_std, through_statistics }
     }
 
-    fn forward<T: Element>(&self, xs: &[T], weight: &[T], bias: &[T], batch: usize) -> Vec<T> {
-        let channels = self.mean.len();
-        let plane = xs.len() / (batch * channels).max(1);
-        let mut ys = vec![T::zero(); xs.len()];
-        let planes = ys.par_chunks_mut(plane.max(1)).zip(xs.par_chunks(plane.max(1)));
-        planes.with_min_len(1024usize.div_ceil(plane.max(1))).enumerate().for_each(|(i, (ys, xs))| {
-            let channel = i % channels;
-            let mean = T::from_f64(self.mean[channel]);
-            let scale = T::from_f64(self.inv_std[channel] * weight[channel].to_f64());
-            let bias = bias[channel];
-            simd(|| ys.iter_mut().zip(xs).for_each(|(y, &x)| *y = (x - mean) * scale + bias));
-        });
-        ys
+    /// The result for `xs` (batch, channels, plane); `finish(plane number, values)` then changes each plane while it is in
+    /// the cache.
+    pub fn forward<T: Element>(
+        &self,
+        xs: &[T],
+        weight: &[T],
+        bias: &[T],
+        batch: usize,
+        finish: impl Fn(usize, &mut [T]) + Sync,
+    ) -> Vec<T> {
+        let plane = xs.len() / (batch * self.mean.len()).max(1);
+        per_plane(xs, plane, |i, ys| {
+            self.forward_plane(i % self.mean.len(), weight, bias, ys);
+            finish(i, ys);
+        })
+    }
+
+    /// Replaces one plane of `channel` by its result.
+    pub fn forward_plane<T: Element>(&self, channel: usize, weight: &[T], bias: &[T], values: &mut [T]) {
+        let mean = T::from_f64(self.mean[channel]);
+        let scale = T::from_f64(self.inv_std[channel] * weight[channel].to_f64());
+        let bias = bias[channel];
+        simd(|| values.iter_mut().for_each(|x| *x = (*x - mean) * scale + bias));
     }
 
     fn sums<T: Element>(&self, xs: &[T], grad: &[T], batch: usize) -> GradSums {
+        let plane = (xs.len() / (batch * self.mean.len()).max(1)).max(1);
+        let planes = xs.par_chunks(plane).zip(grad.par_chunks(plane)).with_min_len(1024usize.div_ceil(plane));
+        let sums: Vec<_> =
+            planes.enumerate().map(|(i, (xs, grad))| self.plane_sums(i % self.mean.len(), xs, grad)).collect();
+        self.sums_of_planes(&sums)
+    }
+
+    /// Σ grad and Σ grad · (xs - mean) over one plane of `channel`.
+    pub fn plane_sums<T: Element>(&self, channel: usize, xs: &[T], grad: &[T]) -> (f64, f64) {
+        let mean = self.mean[channel];
+        let sum = simd(|| sum_f64(grad.len(), |i| grad[i].to_f64()));
+        (sum, simd(|| sum_f64(grad.len(), |i| grad[i].to_f64() * (xs[i].to_f64() - mean))))
+    }
+
+    /// The sums over channels from those over planes (batch, channels), image by image.
+    pub fn sums_of_planes(&self, planes: &[(f64, f64)]) -> GradSums {
         let channels = self.mean.len();
-        let plane = xs.len() / (batch * channels).max(1);
-        let of_channel = |channel: usize| {
-            let mean = self.mean[channel];
-            let mut sums = (0.0, 0.0);
-            let planes = |values| planes_of_channel(values, plane, channels, channel);
-            for (xs, grad) in planes(xs).zip(planes(grad)) {
-                sums.0 += simd(|| sum_f64(plane, |i| grad[i].to_f64()));
-                sums.1 += simd(|| sum_f64(plane, |i| grad[i].to_f64() * (xs[i].to_f64() - mean)));
-            }
-            (sums.0, sums.1 * self.inv_std[channel])
+        let total = |of: fn(&(f64, f64)) -> f64, channel: usize| -> f64 {
+            planes.iter().skip(channel).step_by(channels).map(of).sum()
         };
-        let (grad, grad_normalised) = (0..channels).into_par_iter().map(of_channel).unzip();
-        GradSums { grad, grad_normalised }
+        GradSums {
+            grad: (0..channels).map(|channel| total(|sums| sums.0, channel)).collect(),
+            grad_normalised: (0..channels).map(|c| total(|sums| sums.1, c) * self.inv_std[c]).collect(),
+        }
     }
 
     /// `weight · inv_std · (grad - Σ grad / M - normalised · Σ (grad · normalised) / M)` for M elements a channel, the
     /// last two terms only where the statistics are those of `xs`.
-    fn input_gradient<T: Element>(&self, xs: &[T], weight: &[T], grad: &[T], sums: &GradSums, batch: usize) -> Vec<T> {
+    pub fn input_gradient<T: Element>(
+        &self,
+        xs: &[T],
+        weight: &[T],
+        grad: &[T],
+        sums: &GradSums,
+        batch: usize,
+    ) -> Vec<T> {
         let channels = self.mean.len();
         let plane = xs.len() / (batch * channels).max(1);
         let count = (batch * plane) as f64;
-        let mut dx = vec![T::zero(); xs.len()];
-        let size = plane.max(1);
-        let planes = dx.par_chunks_mut(size).zip(xs.par_chunks(size)).zip(grad.par_chunks(size));
-        planes.with_min_len(1024usize.div_ceil(size)).enumerate().for_each(|(i, ((dx, xs), grad))| {
+        per_plane(grad, plane, |i, grad| {
             let channel = i % channels;
             let inv_std = self.inv_std[channel];
             let scale = T::from_f64(inv_std * weight[channel].to_f64());
             if !self.through_statistics {
-                return simd(|| dx.iter_mut().zip(grad).for_each(|(dx, &grad)| *dx = grad * scale));
+                return simd(|| grad.iter_mut().for_each(|grad| *grad *= scale));
             }
             let mean = T::from_f64(self.mean[channel]);
             let mean_grad = T::from_f64(sums.grad[channel] / count);
             let slope = T::from_f64(sums.grad_normalised[channel] * inv_std / count);
+            let xs = &xs[i * plane..][..plane];
             simd(|| {
-                for ((dx, &x), &grad) in dx.iter_mut().zip(xs).zip(grad) {
-                    *dx = (grad - mean_grad - (x - mean) * slope) * scale;
-                }
+                grad.iter_mut().zip(xs).for_each(|(g, &x)| *g = (*g - mean_grad - (x - mean) * slope) * scale);
             });
-        });
-        dx
+        })
     }
 
     fn backward<T: Element>(&self, xs: &Tensor, weight: &Tensor, bias: &Tensor, grad: &Tensor) -> Result<Gradients3> {
@@ -135,6 +158,15 @@ impl BatchNorm {
     }
 }
 
+/// A copy of `source`, of which `f(plane number, plane)` changes each plane, in parallel.
+fn per_plane<T: Element>(source: &[T], plane: usize, f: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {
+    let plane = plane.max(1);
+    let per_chunk = rows_per_chunk(plane);
+    copy_in_chunks(source, per_chunk * plane, |chunk, values| {
+        values.chunks_mut(plane).enumerate().for_each(|(i, plane)| f(chunk * per_chunk + i, plane));
+    })
+}
+
 impl CustomOp3 for BatchNorm {
     fn name(&self) -> &'static str {
         "batch_norm"
@@ -151,7 +183,7 @@ impl CustomOp3 for BatchNorm {
     ) -> Result<(CpuStorage, Shape)> {
         by_float!("batch_norm", s1.dtype(), T => {
             let (xs, weight, bias) = (values::<T>(s1, l1)?, values(s2, l2)?, values(s3, l3)?);
-            Ok(output(self.forward(&xs, &weight, &bias, l1.dims()[0]), l1.shape()))
+            Ok(output(self.forward(&xs, &weight, &bias, l1.dims()[0], |_, _| {}), l1.shape()))
         })
     }
 
