@@ -41,7 +41,7 @@ impl Form {
             (Form::Separate, [q, k, v], None) => separate_sizes(self.name(), [q, k, v]),
             (Form::Packed, [qkv], Some(heads)) => {
                 let (batch, len, width) = rows(self.name(), "qkv", qkv)?;
-                if width % 3 != 0 {
+                if !width.is_multiple_of(3) {
                     candle_core::bail!("{}: expected qkv (batch, len, 3 * d_model), got {:?}", self.name(), qkv.dims());
                 }
                 self.packed_sizes(batch, len, len, width / 3, heads)
@@ -136,7 +136,7 @@ fn separate_sizes(name: &str, [q, k, v]: [&Tensor; 3]) -> Result<Sizes> {
         let expected = format!("expected v ({batch}, {kv_heads}, {kv_len}, value_dim)");
         candle_core::bail!("{name}: {expected} for k {:?}, got {:?}", k.dims(), v.dims());
     }
-    if heads == 0 || kv_heads == 0 || heads % kv_heads != 0 || head_dim == 0 {
+    if heads == 0 || kv_heads == 0 || !heads.is_multiple_of(kv_heads) || head_dim == 0 {
         let got = format!("{heads} and {kv_heads} of dimension {head_dim}");
         candle_core::bail!("{name}: expected num_kv_heads to divide num_heads and a head_dim of at least 1, got {got}");
     }

@@ -32,11 +32,12 @@ impl Float for f32 {
     #[inline(always)]
     #[allow(clippy::approx_constant)] // The coefficients are a fit, of which ln 2 is only the limit.
     fn exp2_normal(self) -> f32 {
+        use std::f32::consts::LN_2;
         // NaN fails the comparison, and stays through the product below.
         let x = if self < -126.0 { -126.0 } else { self };
         let shifted = x + ROUND;
         let r = x - (shifted - ROUND);
-        let p = horner(r, [1.0, 0.693_147, 0.240_222_42, 0.055_507_336, 0.009_671_513, 0.001_326_472_5]);
+        let p = horner(r, [1.0, LN_2, 0.240_222_83, 0.055_505_585, 0.009_669_692, 0.001_330_060_5]);
         let power = p * power_of_two(shifted.to_bits() as i32 - ROUND.to_bits() as i32);
         if self < -126.0 { 0.0 } else { power }
     }
