@@ -91,12 +91,25 @@ pub(super) struct BackwardStep<'a, T> {
     pub d_sums: &'a mut [T],
 }
 
+/// Elements that [`update`] loads before it stores any.
+const LANES: usize = 16;
+
 /// Replaces every element of `out` by `f` of it and of the elements of `inputs` at its place.
+///
+/// All of a chunk is loaded before any of it is stored, so that the compiler need not prove that the slices are apart.
 #[inline(always)]
 fn update<T: Float, const N: usize>(out: &mut [T], inputs: [&[T]; N], f: impl Fn(T, [T; N]) -> T) {
-    let inputs = inputs.map(|input| &input[..out.len()]);
-    for (i, out) in out.iter_mut().enumerate() {
-        *out = f(*out, std::array::from_fn(|k| inputs[k][i]));
+    let inputs = inputs.map(|input| input[..out.len()].as_chunks::<LANES>());
+    let (chunks, rest) = out.as_chunks_mut::<LANES>();
+    for (i, out) in chunks.iter_mut().enumerate() {
+        let (mut new, inputs) = (*out, inputs.map(|(chunks, _)| &chunks[i]));
+        for (lane, new) in new.iter_mut().enumerate() {
+            *new = f(*new, std::array::from_fn(|k| inputs[k][lane]));
+        }
+        *out = new;
+    }
+    for (i, out) in rest.iter_mut().enumerate() {
+        *out = f(*out, inputs.map(|(_, rest)| rest[i]));
     }
 }
 
