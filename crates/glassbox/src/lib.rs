@@ -7,6 +7,8 @@ pub use glassbox_core::*;
 pub use glassbox_cnn as cnn;
 #[cfg(feature = "data")]
 pub use glassbox_data as data;
+#[cfg(feature = "rnn")]
+pub use glassbox_rnn as rnn;
 
 /// The allocator of every program that turns the feature `mimalloc` on.
 #[cfg(feature = "mimalloc")]
@@ -28,6 +30,8 @@ pub mod prelude {
 
     #[cfg(feature = "cnn")]
     pub use glassbox_cnn::*;
+    #[cfg(feature = "rnn")]
+    pub use glassbox_rnn::*;
     #[cfg(feature = "data")]
     pub use glassbox_data as data;
 

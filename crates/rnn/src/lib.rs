@@ -1,0 +1,9 @@
+//! Recurrent networks for Glassbox: RNN, GRU and LSTM, and what is built of them.
+//!
+//! Sequences are tensors (batch, seq_len, features). Parameters have PyTorch's names, shapes, gate order and initial values,
+//! so weights go back and forth as safetensors files.
+#![forbid(unsafe_code)]
+
+pub mod layers;
+
+pub use layers::*;
