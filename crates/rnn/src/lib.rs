@@ -2,8 +2,30 @@
 //!
 //! Sequences are tensors (batch, seq_len, features). Parameters have PyTorch's names, shapes, gate order and initial values,
 //! so weights go back and forth as safetensors files.
+//!
+//! | | |
+//! |---|---|
+//! | [`Rnn`], [`Gru`], [`Lstm`] | layers of one kind, in one direction or both, with dropout and normalisation between them |
+//! | [`Recurrent`] | what all three do: sequences from a given state, of given lengths, or one step |
+//! | [`RnnState`], [`LstmState`] | what is remembered from one call to the next |
+//!
+//! ```
+//! use candle_core::{DType, Device, Tensor};
+//! use glassbox_core::{ParamStore, Pass, Seed};
+//! use glassbox_rnn::{Lstm, LstmConfig, Recurrent, RecurrentState};
+//!
+//! let params = ParamStore::new(Seed(42), &Device::Cpu);
+//! let lstm = Lstm::new(8, 32, LstmConfig { num_layers: 2, ..Default::default() }, params.root())?;
+//! let batch = Tensor::zeros((4, 10, 8), DType::F32, &Device::Cpu)?;
+//! let (sequence, state) = lstm.forward_with(&batch, None, Some(&[10, 7, 3, 10]), &Pass::eval())?;
+//! assert_eq!(sequence.dims(), [4, 10, 32]);
+//! let (_, state) = lstm.forward_with(&batch, Some(&state.detach()), None, &Pass::eval())?;
+//! assert_eq!(state.cell.dims(), [2, 4, 32]);
+//! # Ok::<(), glassbox_core::Error>(())
+//! ```
 #![forbid(unsafe_code)]
 
-pub mod layers;
+// Not public: the facade's prelude takes in this crate and that of convolutional networks, which has a module of this name.
+mod layers;
 
 pub use layers::*;
