@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::cpu::{Element, rows};
 
 /// Samples that one job carries through all steps: enough for products at full speed, few enough for many jobs.
-const BLOCK: usize = 8;
+const BLOCK: usize = 16;
 
 /// The valid steps of a batch, packed without padding.
 ///
