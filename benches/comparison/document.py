@@ -66,7 +66,7 @@ def describe(python: Path, threads: int) -> dict[str, str]:
 
 def command(arguments: list[str]) -> str:
     """The command line as someone else would give it: folders by their part, and no option that only says where things lie."""
-    words, rest = ["python", "benches/compare.py"], list(arguments)
+    words, rest = ["python", "benches/compare.py"], [part for word in arguments for part in word.split("=", 1)]
     while rest:
         word = rest.pop(0)
         if word in ("--python", "--ours", "--burn", "--docs", "--json-out"):
