@@ -129,7 +129,8 @@ impl<'a, T: Float> Lattice<'a, T> {
     fn gradient(&self, beginnings: &[T], forward: &Way<T>, gradient: &mut [T]) {
         let (width, num_labels) = (self.width(), self.labels.len());
         let mut way = Way::new(self.labels.iter().rev().copied().collect());
-        let (mut row, mut before, mut weights) = (vec![T::zero(); width], vec![T::zero(); width], vec![T::zero(); width]);
+        let (mut row, mut before, mut weights) =
+            (vec![T::zero(); width], vec![T::zero(); width], vec![T::zero(); width]);
         self.start(&mut before);
         for (step, gradient) in gradient.chunks_mut(self.classes).enumerate().rev() {
             // Of the paths that are possible from the left, some are from the right too.

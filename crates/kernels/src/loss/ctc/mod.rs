@@ -11,7 +11,9 @@ use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Tensor};
 
 use super::Reduction;
 use crate::Result;
-use crate::cpu::{Float, apply1, by_float, copy_rows, is_fused, map_ids, output, tensor, values, with_values, zero_rows};
+use crate::cpu::{
+    Float, apply1, by_float, copy_rows, is_fused, map_ids, output, tensor, values, with_values, zero_rows,
+};
 use lattice::Lattice;
 
 /// How the loss reads its inputs, and how it ends.

@@ -100,7 +100,9 @@ fn f32_agrees_with_f64_and_the_bits_with_any_number_of_threads() {
     let targets = Tensor::from_vec(labels, (9, 40), &Device::Cpu).unwrap();
     let xs = logits((9, 120, 30));
     let loss = |xs: &Tensor| {
-        run(std::slice::from_ref(xs), |t| ctc(&t[0], &targets, &CtcParams { reduction: Reduction::None, ..Default::default() }))
+        run(std::slice::from_ref(xs), |t| {
+            ctc(&t[0], &targets, &CtcParams { reduction: Reduction::None, ..Default::default() })
+        })
     };
     let single = xs.to_dtype(DType::F32).unwrap();
     for (got, want) in loss(&single).iter().zip(&loss(&xs)) {
@@ -155,7 +157,8 @@ fn an_empty_batch() {
     let xs = Tensor::zeros((0, 4, 3), DType::F32, &Device::Cpu).unwrap();
     let targets = Tensor::zeros((0, 2), DType::U32, &Device::Cpu).unwrap();
     for reduction in REDUCTIONS {
-        let got = run(std::slice::from_ref(&xs), |t| ctc(&t[0], &targets, &CtcParams { reduction, ..Default::default() }));
+        let got =
+            run(std::slice::from_ref(&xs), |t| ctc(&t[0], &targets, &CtcParams { reduction, ..Default::default() }));
         assert!(flat(&got[0]).iter().all(|&x| x == 0.0));
         assert_eq!(got[1].dims(), [0, 4, 3]);
     }
