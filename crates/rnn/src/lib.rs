@@ -4,6 +4,12 @@
 //! so weights go back and forth as safetensors files.
 #![forbid(unsafe_code)]
 
+mod attention;
+mod ctc;
+mod decode;
 pub mod layers;
 
+pub use attention::{Attended, AttentionMemory, AttentionScore, EncoderAttention};
+pub use ctc::Ctc;
+pub use decode::{CtcBeamSearch, CtcHypothesis, PrefixScorer, ctc_greedy};
 pub use layers::*;
