@@ -30,10 +30,10 @@ pub mod prelude {
 
     #[cfg(feature = "cnn")]
     pub use glassbox_cnn::*;
-    #[cfg(feature = "rnn")]
-    pub use glassbox_rnn::*;
     #[cfg(feature = "data")]
     pub use glassbox_data as data;
+    #[cfg(feature = "rnn")]
+    pub use glassbox_rnn::*;
 
     pub use glassbox_core::candle_core::{self, D, DType, Device, Tensor};
 }

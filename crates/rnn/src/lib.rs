@@ -8,6 +8,9 @@
 //! | [`Rnn`], [`Gru`], [`Lstm`] | layers of one kind, in one direction or both, with dropout and normalisation between them |
 //! | [`Recurrent`] | what all three do: sequences from a given state, of given lengths, or one step |
 //! | [`RnnState`], [`LstmState`] | what is remembered from one call to the next |
+//! | [`MinGru`], [`MinLstm`] | gates without the previous state, so that all steps are taken in parallel |
+//! | [`EncoderAttention`] | additive and dot-product attention over encoder states |
+//! | [`Ctc`], [`ctc_greedy`], [`CtcBeamSearch`] | labels without their times: the loss, and reading them off |
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -25,7 +28,13 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod attention;
+mod ctc;
+mod decode;
 // Not public: the facade's prelude takes in this crate and that of convolutional networks, which has a module of this name.
 mod layers;
 
+pub use attention::{Attended, AttentionMemory, AttentionScore, EncoderAttention};
+pub use ctc::Ctc;
+pub use decode::{CtcBeamSearch, CtcHypothesis, PrefixScorer, ctc_greedy};
 pub use layers::*;
