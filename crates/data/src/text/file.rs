@@ -1,5 +1,6 @@
 //! The vocabulary of a `tokenizer.json`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use glassbox_core::{Error, Result};
@@ -31,7 +32,7 @@ impl TokenizerFile {
     /// # Errors
     /// The text describes none, or one without tokens.
     pub fn parse(json: &str, place: &str) -> Result<Self> {
-        let inner: tokenizers::Tokenizer = json.parse().map_err(|e| Error::format(place, format!("{e}")))?;
+        let inner: tokenizers::Tokenizer = guarded(place, || json.parse())?;
         // Ids need not be consecutive: the number of tokens may be less than an embedding needs.
         let largest = inner.get_vocab(true).into_values().max();
         let largest = largest.ok_or_else(|| Error::format(place, "a tokenizer without tokens"))?;
@@ -46,18 +47,24 @@ impl TokenizerFile {
 
 impl Tokenizer for TokenizerFile {
     fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode_fast(text, true).map_err(|e| Error::format(&self.place, format!("{e}")))?;
-        Ok(encoding.get_ids().to_vec())
+        guarded(&self.place, || Ok(self.inner.encode_fast(text, true)?.get_ids().to_vec()))
     }
 
     fn decode(&self, ids: &[u32]) -> Result<String> {
         if let Some(&id) = ids.iter().find(|&&id| self.inner.id_to_token(id).is_none()) {
             return Err(Error::invalid("token id", format!("one of {}", self.place), id));
         }
-        self.inner.decode(ids, true).map_err(|e| Error::format(&self.place, format!("{e}")))
+        guarded(&self.place, || self.inner.decode(ids, true))
     }
 
     fn vocab_size(&self) -> usize {
         self.vocab_size
     }
+}
+
+/// What `work` gives; its error, or its panic, as an error of the file: the crate panics on some broken files.
+fn guarded<T>(place: &str, work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
+    let caught = catch_unwind(AssertUnwindSafe(work));
+    let result = caught.map_err(|_| Error::format(place, "not a tokenizer that `tokenizers` can read"))?;
+    result.map_err(|e| Error::format(place, e.to_string()))
 }
