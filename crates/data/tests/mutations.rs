@@ -118,6 +118,51 @@ fn use_table(table: &Table) -> glassbox_core::Result<()> {
     table.get(0, &mut Seed(1).rng()).map(drop)
 }
 
+#[test]
+fn series() {
+    use glassbox_data::series::{FillMissing, SeriesCsv, SeriesWindows};
+    let hours = "date,a,b\n2016-07-01 00:00:00,1,2\n2016-07-01 01:00:00,,4\n2016-07-01 02:00:00,5,6\n";
+    let months = "when;x\r\n2024-01;1.5\r\n2024-02;NA\r\n2024-03;2\r\n2024-04;1e3\r\n";
+    let zones = "t,x\n2024-01-01T00:00:00+01:00,1\n2024-01-01T00:00:00Z,2\n2024-01-01T03:00:00+02:00,3\n";
+    run("series", &[hours.into(), months.into(), zones.into()], |bytes, rng| {
+        let csv = SeriesCsv::from_bytes(bytes);
+        let csv = if rng.bernoulli(0.3) { csv.delimiter(b';') } else { csv };
+        let fill = [FillMissing::Previous, FillMissing::Linear, FillMissing::Constant(0.0)][rng.below(3)];
+        let read = csv.fill(fill).read().and_then(|series| {
+            series.time(rng.below(1 << 40));
+            let split = series.split_counts(1, 1, 1)?;
+            let scaler = glassbox_data::Standardizer::fit_series(&series, split.train)?;
+            SeriesWindows::new(&scaler.apply_to_series(series)?, split.test, rng.below(4), rng.below(3))
+        });
+        read.is_ok()
+    });
+}
+
+#[test]
+fn vocabularies() {
+    use glassbox_data::text::{CharVocab, Tokenizer, WordVocab, read_text};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vocab.json");
+    let chars = r#"{"characters": "\n abc\u00e9"}"#;
+    let words = r#"{"words": ["<pad>", "<unk>", "<bos>", "<eos>", "a", "b"]}"#;
+    // In memory first: a hundred thousand files take a minute.
+    let mut case = 0;
+    run("vocabularies", &[chars.into(), words.into()], |bytes, rng| {
+        case += 1;
+        if case % 50 == 0 {
+            std::fs::write(&path, &bytes).unwrap();
+            let loaded = (CharVocab::load(&path).is_ok(), WordVocab::load(&path).is_ok(), read_text(&path).is_ok());
+            assert!(!(loaded.0 && loaded.1) && (loaded.2 || !loaded.0 && !loaded.1));
+        }
+        let Ok(text) = String::from_utf8(bytes) else { return false };
+        let chars = CharVocab::from_text(&text).and_then(|vocab| vocab.decode(&vocab.encode(&text)?));
+        let words =
+            WordVocab::build([&text], rng.below(3)).and_then(|vocab| vocab.decode(&vocab.encode_with_ends(&text)?));
+        assert_eq!(chars.ok().as_ref(), Some(&text).filter(|text| !text.is_empty()));
+        words.is_ok()
+    });
+}
+
 fn pictures(format: ImageFormat) -> Vec<Vec<u8>> {
     let color = DynamicImage::ImageRgb8(RgbImage::from_fn(4, 4, |x, y| image::Rgb([x as u8 * 60, y as u8 * 50, 7])));
     let encode = |image: DynamicImage| {

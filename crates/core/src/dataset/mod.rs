@@ -1,8 +1,10 @@
 //! Samples by index, and batches of them.
 
+mod bucket;
 mod ext;
 mod loader;
 mod memory;
+mod padded;
 mod sampler;
 mod split;
 #[cfg(test)]
@@ -16,9 +18,11 @@ use glassbox_kernels::concat::concat;
 
 use crate::{Error, Result, Rng};
 
+pub use bucket::BucketSampler;
 pub use ext::DatasetExt;
 pub use loader::{Batches, DataLoader, Position};
 pub use memory::{TensorDataset, VecDataset};
+pub use padded::{Padded, Sequence};
 pub use sampler::{Sampler, WeightedSampler, class_balanced_weights};
 pub use split::Fold;
 pub use wrappers::{Concat, Map, Subset};
