@@ -1,10 +1,11 @@
-//! Files to samples: datasets of images and tables, transforms of images, and two real data sets that come along.
+//! Files to samples: datasets of images, tables and sound, transforms of images and sound, and two real data sets.
 //!
 //! | Data | Read with | Feature |
 //! |---|---|---|
 //! | IDX files (MNIST and its relatives) | [`mnist`], [`idx`] | `gzip` for compressed ones |
 //! | CIFAR-10, binary version | [`cifar10`], [`cifar`] | |
 //! | A folder of PNG or JPEG images per class | `ImageFolder` | `images` |
+//! | WAV, a folder per class or with labels in the names | `audio::AudioFolder`, `audio::read_wav` | `audio` |
 //! | CSV | `Csv`, giving a [`Table`] | `csv` |
 //! | Bytes of pixels, or rows, in memory | [`ImageDataset::new`], [`Table::new`] | |
 //! | Tensors in memory | [`TensorDataset`](glassbox_core::TensorDataset) | |
@@ -23,6 +24,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "audio")]
+pub mod audio;
 pub mod cifar;
 #[cfg(feature = "csv")]
 mod csv;

@@ -7,6 +7,7 @@ use std::io::Write;
 
 use cap::Cap;
 use glassbox_core::{Rng, Seed};
+use glassbox_data::audio::{SampleFormat, Waveform, encode_wav, parse_wav};
 use glassbox_data::{ColorMode, Csv, Table, cifar, decode_image, idx};
 use image::{DynamicImage, ImageFormat, RgbImage};
 
@@ -165,4 +166,39 @@ fn png() {
 #[test]
 fn jpeg() {
     run("jpeg", &pictures(ImageFormat::Jpeg), |bytes, rng| decodes(&bytes, rng));
+}
+
+fn sounds() -> Vec<Vec<u8>> {
+    let channel = |step: f32| (0..40).map(|i| (i as f32 * step).sin()).collect::<Vec<f32>>();
+    let mono = Waveform::new(vec![channel(0.3)], 8000).unwrap();
+    let stereo = Waveform::new(vec![channel(0.1), channel(0.7)], 44_100).unwrap();
+    let encode = |sound: &Waveform, format| encode_wav(sound, format).unwrap();
+    let mut extensible = encode(&stereo, SampleFormat::Pcm16);
+    overwrite(&mut extensible, 16, &[40, 0, 0, 0, 0xfe, 0xff]);
+    let more = b"\x16\0\x10\0\x03\0\0\0\x01\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71";
+    extensible.splice(36..36, more.iter().copied());
+    vec![
+        encode(&mono, SampleFormat::Pcm8),
+        encode(&stereo, SampleFormat::Pcm24),
+        encode(&mono, SampleFormat::Float32),
+        extensible,
+    ]
+}
+
+#[test]
+fn wav() {
+    assert!(sounds().iter().all(|bytes| parse_wav(bytes, "f").is_ok()));
+    for bytes in sounds() {
+        assert!((0..bytes.len()).all(|length| parse_wav(&bytes[..length], "f").is_err()));
+        for (at, bit) in (0..bytes.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << bit;
+            parse_wav(&flipped, "f").ok();
+        }
+    }
+    run("wav", &sounds(), |bytes, _| {
+        let sound = parse_wav(&bytes, "f");
+        // The rate may be anything by now.
+        sound.and_then(|sound| sound.mono().resampled(8000)?.tensor()).is_ok()
+    });
 }
