@@ -233,6 +233,14 @@ fn sounds() -> Vec<Vec<u8>> {
 #[test]
 fn wav() {
     assert!(sounds().iter().all(|bytes| parse_wav(bytes, "f").is_ok()));
+    for bytes in sounds() {
+        assert!((0..bytes.len()).all(|length| parse_wav(&bytes[..length], "f").is_err()));
+        for (at, bit) in (0..bytes.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << bit;
+            parse_wav(&flipped, "f").ok();
+        }
+    }
     run("wav", &sounds(), |bytes, _| {
         let sound = parse_wav(&bytes, "f");
         // The rate may be anything by now.
