@@ -7,17 +7,13 @@ use rayon::prelude::*;
 
 use super::cell::{Cell, Step};
 use super::sequences::{Block, Sequences, directed};
-use crate::cpu::{Element, Float, Matrix, chunks, product};
+use crate::cpu::{Element, Float, Matrix, product, transpose_into};
 
 /// Multiply-adds of all steps below which jobs are not worth handing over.
 const MIN_PARALLEL: usize = 1 << 19;
 /// Rows whose inputs are projected by one product: enough for full speed, few enough that they stay in the cache and that
 /// `gemm` does not pack the weights for each.
 const PROJECTED_ROWS: usize = 48;
-/// Rows and columns of a matrix that are transposed together: a cache line of f32.
-const TILE: usize = 16;
-/// Columns that a job transposes: a few cache lines of each row, so that reading them is not a wait for each.
-const BAND: usize = 64;
 
 #[derive(Clone, Copy)]
 pub(super) struct Sizes {
@@ -149,28 +145,14 @@ pub(super) fn take_shared<'a, T>(rest: &mut &'a [T], len: usize) -> &'a [T] {
     first
 }
 
-/// `weight` of rows of `columns` elements, transposed, as the right side of products.
-///
-/// Against a matrix that lies transposed, a product of a few rows takes several times longer than against one that lies row
-/// by row: the copy in `out` pays at once unless no product has more than one row.
+/// `weight` of rows of `columns` elements, transposed, as the right side of products; by way of `out` unless no product has
+/// more than one row.
 fn transposed<'a, T: Element>(weight: &'a [T], columns: usize, rows: usize, out: &'a mut [T]) -> Matrix<'a, T> {
     if rows <= 1 {
         return Matrix::rows(weight, columns).transposed();
     }
-    let width = weight.len() / columns.max(1);
-    chunks(out, BAND * width, |band, out| {
-        for first_row in (0..width).step_by(TILE) {
-            let rows = first_row..(first_row + TILE).min(width);
-            for (i, out) in out.chunks_mut(TILE * width).enumerate() {
-                let first_column = band * BAND + i * TILE;
-                for (column, out) in (first_column..).zip(out.chunks_exact_mut(width)) {
-                    let weights = weight[rows.start * columns + column..].iter().step_by(columns);
-                    out[rows.clone()].iter_mut().zip(weights).for_each(|(out, &weight)| *out = weight);
-                }
-            }
-        }
-    });
-    Matrix::rows(out, width)
+    transpose_into(weight, columns, out);
+    Matrix::rows(out, weight.len() / columns.max(1))
 }
 
 /// The steps of one block of samples in one direction.
