@@ -8,7 +8,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
 use super::channel_sum::channel_sum;
 use super::geometry::Geometry;
-use super::{dense, depthwise, winograd};
+use super::{dense, depthwise, whole, winograd};
 use crate::Result;
 use crate::cpu::{Element, Gradients2, by_float, output, values};
 use crate::tail::Run;
@@ -47,6 +47,13 @@ impl Convolution {
 
     fn values<T: Element>(&self, lhs: &[T], rhs: &[T], bias: Option<&[T]>) -> Vec<T> {
         let g = &self.geometry;
+        if whole::serves(g) {
+            return match self.direction {
+                Direction::Output => whole::output(g, lhs, rhs, bias),
+                Direction::Input => whole::input_gradient(g, lhs, rhs, bias),
+                Direction::Weight => whole::weight_gradient(g, lhs, rhs),
+            };
+        }
         if winograd::serves(g, self.direction) {
             return match self.direction {
                 Direction::Output => winograd::output(g, lhs, rhs, bias),

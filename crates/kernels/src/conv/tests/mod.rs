@@ -4,6 +4,7 @@
 mod errors;
 mod transposed;
 mod volume;
+mod whole;
 mod winograd;
 
 use candle_core::{DType, Device, Tensor, Var};

@@ -235,9 +235,9 @@ fn gradients_of_served_convolutions() {
     for (xs, (kernel, stride), padding, tiles) in [
         ([1, 16, 13, 13], (3, 1), [[1, 2], [0, 2]], Tiles::F23),
         ([8, 16, 7, 7], (3, 1), [[1, 1], [1, 1]], Tiles::F43),
-        ([8, 16, 7, 7], (2, 1), [[1, 1], [1, 1]], Tiles::F42),
-        ([4, 4, 12, 13], (4, 2), [[1, 1], [0, 1]], Tiles::F32),
-        ([5, 4, 15, 16], (4, 2), [[1, 2], [1, 1]], Tiles::F42),
+        ([16, 16, 7, 7], (2, 1), [[1, 0], [1, 0]], Tiles::F42),
+        ([5, 16, 12, 13], (4, 2), [[1, 1], [0, 1]], Tiles::F32),
+        ([4, 16, 15, 16], (4, 2), [[1, 2], [1, 1]], Tiles::F42),
     ] {
         let weight = [16, xs[1], kernel, kernel];
         let params = Conv2dParams { padding, stride: [stride; 2], ..Default::default() };
@@ -269,6 +269,16 @@ fn serves_what_it_computes() {
     assert_eq!(serves(xs, weight, Conv2dParams { stride: [1, 2], ..base }), [false; 3]);
     assert_eq!(serves(xs, weight, Conv2dParams { dilation: [2, 1], ..base }), [false; 3]);
     assert_eq!(serves(xs, [32, 16, 3, 3], Conv2dParams { groups: 2, ..base }), [false; 3]);
+    let halve = Conv2dParams { stride: [2, 2], ..base };
+    assert_eq!(serves(xs, [32, 32, 4, 4], halve), [true; 3]);
+    assert_eq!(serves(xs, [8, 32, 4, 4], halve), [false, true, true]);
+    assert_eq!(serves([1, 32, 12, 12], [32, 32, 4, 4], halve), [false; 3]);
+    // Two outputs a side: a tile has no fewer products.
+    assert_eq!(serves([64, 32, 4, 4], [32, 32, 4, 4], halve), [false; 3]);
+    assert_eq!(serves(xs, [32, 32, 4, 4], base), [false; 3]);
+    assert_eq!(serves(xs, [32, 32, 2, 2], halve), [false; 3]);
+    assert_eq!(serves(xs, [32, 32, 4, 4], Conv2dParams { stride: [2, 1], ..base }), [false; 3]);
+    assert_eq!(serves(xs, [32, 16, 4, 4], Conv2dParams { groups: 2, ..halve }), [false; 3]);
 }
 
 #[test]

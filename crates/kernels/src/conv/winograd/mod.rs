@@ -70,7 +70,15 @@ fn serves_two_taps(g: &Geometry, direction: Direction) -> bool {
     let tiling = Tiling::new(g, direction, tile);
     let outputs = tiling.batch * tiling.to.height * tiling.to.width;
     let saves_a_third = products * tiling.num_tiles() * 3 <= 4 * outputs * 2;
-    saves_a_third && tiling.from.depth().min(tiling.to.depth()) >= 16 && tiling.num_tiles() >= 16
+    let (from, to, tiles) = (tiling.from.depth(), tiling.to.depth(), tiling.num_tiles());
+    // What phases are compared with, columns of stride 2, is slower than columns of stride 1.
+    let pays = if g.stride == [1, 1] {
+        from.min(to) >= 16 && tiles >= 64
+    } else {
+        let min_to = if direction == Direction::Output { 16 } else { 4 };
+        from >= 16 && to >= min_to && from * to >= 256 && tiles >= 16 && tiles * from >= 1024
+    };
+    saves_a_third && pays
 }
 
 /// The tiles that a direction of a convolution takes.

@@ -9,7 +9,9 @@ use super::lanes::padded;
 /// Tiles of a product that make good use of the kernels it reads; smaller images are put together.
 const GOOD_TILES: usize = 96;
 /// Tiles of the smallest product that is better than having more blocks.
-const MIN_TILES: usize = 64;
+const MIN_TILES: usize = 32;
+/// The same for a weight gradient by 3 x 3 kernels, whose blocks have partial sums.
+const MIN_TILES_OF_SUMS: usize = 64;
 /// Blocks that a batch is cut into at least, where its images are large enough.
 const MIN_BLOCKS: usize = 8;
 /// Tiles of one image that are handled together, about, so that their transforms stay in a core's cache.
@@ -53,6 +55,8 @@ pub(super) struct Tiling {
     pub to: Planes,
     /// Padding before the first row and column of `from`; negative where the first ones are never met.
     pub padding: [isize; 2],
+    /// Tiles of a block at least, where there are so many.
+    min_tiles: usize,
 }
 
 /// What is handled together: the images of one block, a band of rows of tiles.
@@ -84,13 +88,15 @@ impl Tiling {
             Direction::Input if step == 1 => (output, input, padding.map(|padding| taps as isize - 1 - padding)),
             _ => (input, output, padding),
         };
-        Self { tile, taps, batch: g.batch, from, to, padding }
+        let has_sums = direction == Direction::Weight && taps == 3;
+        let min_tiles = if has_sums { MIN_TILES_OF_SUMS } else { MIN_TILES };
+        Self { tile, taps, batch: g.batch, from, to, padding, min_tiles }
     }
 
     /// Images that one job handles together.
     pub fn images_per_block(&self) -> usize {
         let images = |tiles: usize| tiles.div_ceil(self.tiles_per_image());
-        images(GOOD_TILES).min(self.batch / MIN_BLOCKS).max(images(MIN_TILES)).min(self.batch).max(1)
+        images(GOOD_TILES).min(self.batch / MIN_BLOCKS).max(images(self.min_tiles)).min(self.batch).max(1)
     }
 
     /// Blocks of images, each of them a job.
