@@ -2,6 +2,7 @@
 //! against the fused one.
 
 mod errors;
+mod phases;
 mod transposed;
 mod volume;
 mod whole;

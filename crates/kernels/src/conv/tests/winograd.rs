@@ -1,10 +1,10 @@
 //! Winograd's algorithm against the products of columns, in every direction.
 
-use crate::conv::op::Direction;
+use crate::conv::op::{Direction, Role};
 use crate::conv::winograd::Tiles;
 use crate::conv::winograd::three_taps::{F23, F43};
 use crate::conv::winograd::tile::{Tile, TransposedTile};
-use crate::conv::winograd::two_taps::{F32, F42};
+use crate::conv::winograd::two_taps::{F22, F32, F42};
 use crate::conv::{dense, winograd};
 use crate::cpu::Element;
 
@@ -16,13 +16,13 @@ const CLOSE_F32: f64 = 1e-5;
 /// The same for f64, which keeps 1e-16.
 const CLOSE_F64: f64 = 1e-12;
 
-const DIRECTIONS: [Direction; 3] = [Direction::Output, Direction::Input, Direction::Weight];
+pub(super) const DIRECTIONS: [Direction; 3] = [Direction::Output, Direction::Input, Direction::Weight];
 
 fn geometry(xs: [usize; 4], out_channels: usize, padding: [[usize; 2]; 2]) -> Geometry {
     geometry_of(xs, out_channels, (3, 1), padding)
 }
 
-fn geometry_of(
+pub(super) fn geometry_of(
     xs: [usize; 4],
     out_channels: usize,
     (kernel, stride): (usize, usize),
@@ -52,12 +52,12 @@ fn narrow(values: &[f64]) -> Vec<f32> {
     values.iter().map(|&x| x as f32).collect()
 }
 
-fn by_winograd<T: Element>(g: &Geometry, direction: Direction, operands: [&[T]; 5]) -> Vec<T> {
+fn by_winograd<T: Element>(g: &Geometry, tiles: Tiles, direction: Direction, operands: [&[T]; 5]) -> Vec<T> {
     let [xs, ys, weight, bias, input_bias] = operands;
     match direction {
-        Direction::Output => winograd::output(g, xs, weight, Some(bias)),
-        Direction::Input => winograd::input_gradient(g, ys, weight, Some(input_bias)),
-        Direction::Weight => winograd::weight_gradient(g, xs, ys),
+        Direction::Output => winograd::output(g, tiles, xs, weight, Some(bias)),
+        Direction::Input => winograd::input_gradient(g, tiles, ys, weight, Some(input_bias)),
+        Direction::Weight => winograd::weight_gradient(g, tiles, xs, ys),
     }
 }
 
@@ -100,7 +100,7 @@ fn error(got: impl Iterator<Item = f64>, expected: &[f64]) -> f64 {
     if error == 0.0 { 0.0 } else { error / largest }
 }
 
-fn assert_agrees(g: &Geometry) {
+pub(super) fn assert_agrees(g: &Geometry) {
     for direction in DIRECTIONS {
         match (g.kernel[0], g.stride[0]) {
             (3, _) => {
@@ -108,10 +108,12 @@ fn assert_agrees(g: &Geometry) {
                 assert_agrees_by(g, direction, by_tiles::<f64, F43, 4, 3, 6>, by_tiles::<f32, F43, 4, 3, 6>);
             }
             (_, 1) => {
+                assert_agrees_by(g, direction, by_tiles::<f64, F22, 2, 2, 3>, by_tiles::<f32, F22, 2, 2, 3>);
                 assert_agrees_by(g, direction, by_tiles::<f64, F32, 3, 2, 4>, by_tiles::<f32, F32, 3, 2, 4>);
                 assert_agrees_by(g, direction, by_tiles::<f64, F42, 4, 2, 5>, by_tiles::<f32, F42, 4, 2, 5>);
             }
             _ => {
+                assert_agrees_by(g, direction, by_phases::<f64, F22, 2, 2, 3>, by_phases::<f32, F22, 2, 2, 3>);
                 assert_agrees_by(g, direction, by_phases::<f64, F32, 3, 2, 4>, by_phases::<f32, F32, 3, 2, 4>);
                 assert_agrees_by(g, direction, by_phases::<f64, F42, 4, 2, 5>, by_phases::<f32, F42, 4, 2, 5>);
             }
@@ -187,29 +189,13 @@ fn agrees_with_columns_on_chosen_sizes() {
 }
 
 #[test]
-fn phases_agree_with_columns_on_chosen_sizes() {
-    let one = [[1, 1]; 2];
-    for (xs, out_channels, padding) in [
-        ([64, 32, 16, 16], 64, one),
-        ([64, 64, 8, 8], 128, one),
-        ([3, 16, 81, 47], 33, one),
-        ([1, 24, 120, 101], 16, [[2, 0], [0, 1]]),
-        ([2, 5, 4, 7], 6, [[3, 4], [6, 3]]),
-        ([2, 5, 1, 1], 6, [[5, 5], [3, 8]]),
-        ([1, 1, 1, 1], 1, [[30, 30], [31, 30]]),
-    ] {
-        assert_agrees(&geometry_of(xs, out_channels, (4, 2), padding));
-    }
-}
-
-#[test]
 fn empty_batch_gives_zeros() {
-    for (shape, taps) in [((3, 1), 9), ((2, 1), 4), ((4, 2), 16)] {
+    for (shape, taps, tiles) in [((3, 1), 9, Tiles::F23), ((2, 1), 4, Tiles::F32), ((4, 2), 16, Tiles::F42)] {
         let g = geometry_of([0, 16, 8, 8], 16, shape, [[1, 1]; 2]);
         let weight = vec![1.0; 16 * 16 * taps];
-        assert!(winograd::output::<f32>(&g, &[], &weight, None).is_empty());
-        assert!(winograd::input_gradient::<f32>(&g, &[], &weight, None).is_empty());
-        assert_eq!(winograd::weight_gradient::<f32>(&g, &[], &[]), vec![0.0; 16 * 16 * taps]);
+        assert!(winograd::output::<f32>(&g, tiles, &[], &weight, None).is_empty());
+        assert!(winograd::input_gradient::<f32>(&g, tiles, &[], &weight, None).is_empty());
+        assert_eq!(winograd::weight_gradient::<f32>(&g, tiles, &[], &[]), vec![0.0; 16 * 16 * taps]);
     }
 }
 
@@ -221,7 +207,8 @@ fn scratch_memory_may_hold_anything() {
         let large = geometry([4, 40, 20, 20], 40, [[1, 1]; 2]);
         let nans = operands(&large).map(|values| vec![f64::NAN; values.len()]);
         for direction in DIRECTIONS {
-            assert!(by_winograd(&large, direction, nans.each_ref().map(Vec::as_slice)).iter().all(|x| x.is_nan()));
+            let operands = nans.each_ref().map(Vec::as_slice);
+            assert!(by_winograd(&large, Tiles::F23, direction, operands).iter().all(|x| x.is_nan()));
             for shape in [(3, 1), (2, 1), (4, 2)] {
                 assert_agrees(&geometry_of([3, 17, 9, 7], 18, shape, [[1, 1]; 2]));
             }
@@ -229,22 +216,17 @@ fn scratch_memory_may_hold_anything() {
     });
 }
 
-/// Shapes that take each kind of tiles.
+/// The first shape takes tiles of 2 x 2, the second one those of 4 x 4; for other kernels see [`super::phases`].
 #[test]
 fn gradients_of_served_convolutions() {
-    for (xs, (kernel, stride), padding, tiles) in [
-        ([1, 16, 13, 13], (3, 1), [[1, 2], [0, 2]], Tiles::F23),
-        ([8, 16, 7, 7], (3, 1), [[1, 1], [1, 1]], Tiles::F43),
-        ([16, 16, 7, 7], (2, 1), [[1, 0], [1, 0]], Tiles::F42),
-        ([5, 16, 12, 13], (4, 2), [[1, 1], [0, 1]], Tiles::F32),
-        ([4, 16, 15, 16], (4, 2), [[1, 2], [1, 1]], Tiles::F42),
-    ] {
-        let weight = [16, xs[1], kernel, kernel];
-        let params = Conv2dParams { padding, stride: [stride; 2], ..Default::default() };
+    for (xs, padding, tiles) in
+        [([1, 16, 13, 13], [[1, 2], [0, 2]], Tiles::F23), ([8, 16, 7, 7], [[1, 1], [1, 1]], Tiles::F43)]
+    {
+        let weight = [16, 16, 3, 3];
+        let params = Conv2dParams { padding, ..Default::default() };
         let g = Geometry::conv("test", &xs, &weight, &params).unwrap();
         for direction in DIRECTIONS {
-            assert!(winograd::serves(&g, direction), "{direction:?}: {g:?}");
-            assert_eq!(winograd::tiles(&g, direction), tiles, "{direction:?}: {g:?}");
+            assert_eq!(winograd::choose(&g, direction, Role::Gradient), Some(tiles), "{direction:?}");
         }
         let inputs = [values(&xs[..], 1).unwrap(), values(&weight[..], 2).unwrap(), values(16, 3).unwrap()];
         check_gradients(&inputs, |t| conv2d(&t[0], &t[1], Some(&t[2]), &params)).unwrap();
@@ -257,7 +239,7 @@ fn serves_what_it_computes() {
     let base = Conv2dParams { padding: [[1, 1]; 2], ..Default::default() };
     let serves = |xs: [usize; 4], weight: [usize; 4], params: Conv2dParams| {
         let g = Geometry::conv("test", &xs, &weight, &params).unwrap();
-        DIRECTIONS.map(|direction| winograd::serves(&g, direction))
+        DIRECTIONS.map(|direction| winograd::choose(&g, direction, Role::Gradient).is_some())
     };
     assert_eq!(serves(xs, weight, base), [true; 3]);
     assert_eq!(serves([2, 32, 8, 8], weight, base), [false, true, true]);
@@ -283,20 +265,20 @@ fn serves_what_it_computes() {
 
 #[test]
 fn same_bits_for_any_number_of_threads() {
-    for (xs, out_channels, shape) in [
-        ([35, 20, 7, 6], 17, (3, 1)),
-        ([1, 128, 32, 32], 64, (3, 1)),
-        ([9, 16, 30, 40], 32, (3, 1)),
-        ([4, 64, 14, 14], 64, (3, 1)),
-        ([33, 20, 9, 8], 17, (4, 2)),
-        ([1, 64, 64, 64], 64, (4, 2)),
-        ([64, 64, 8, 8], 128, (4, 2)),
+    for (xs, out_channels, shape, tiles) in [
+        ([35, 20, 7, 6], 17, (3, 1), Tiles::F43),
+        ([1, 128, 32, 32], 64, (3, 1), Tiles::F23),
+        ([9, 16, 30, 40], 32, (3, 1), Tiles::F43),
+        ([4, 64, 14, 14], 64, (3, 1), Tiles::F23),
+        ([33, 20, 9, 8], 17, (4, 2), Tiles::F32),
+        ([1, 64, 64, 64], 64, (4, 2), Tiles::F22),
+        ([64, 64, 8, 8], 128, (4, 2), Tiles::F42),
     ] {
         let g = geometry_of(xs, out_channels, shape, [[1, 1]; 2]);
         let operands = operands(&g).map(|values| narrow(&values));
         let with_threads = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let run = |direction| by_winograd(&g, direction, operands.each_ref().map(Vec::as_slice));
+            let run = |direction| by_winograd(&g, tiles, direction, operands.each_ref().map(Vec::as_slice));
             pool.install(|| DIRECTIONS.map(run))
         };
         assert_eq!(with_threads(1), with_threads(2));

@@ -4,6 +4,46 @@ use super::lanes::Lanes;
 use super::tile::{Tile, TransposedTile};
 use crate::cpu::Element;
 
+/// F(2, 2) at the points 0 and 1.
+///
+/// The root mean square error in f32 of a sum over 256 channels is 6e-7 of the outputs' or less in every direction, as that
+/// of adding up the products one after another.
+pub(in crate::conv) struct F22;
+
+impl Tile<2, 2, 3> for F22 {
+    #[inline(always)]
+    fn input<T: Element>([a, b, c]: [Lanes<T>; 3]) -> [Lanes<T>; 3] {
+        [a - b, b, c - b]
+    }
+
+    #[inline(always)]
+    fn kernel<T: Element>([a, b]: [Lanes<T>; 2]) -> [Lanes<T>; 3] {
+        [a, a + b, b]
+    }
+
+    #[inline(always)]
+    fn output<T: Element>([a, b, c]: [Lanes<T>; 3]) -> [Lanes<T>; 2] {
+        [a + b, b + c]
+    }
+
+    #[inline(always)]
+    fn kernel_transposed<T: Element>([a, b, c]: [Lanes<T>; 3]) -> [Lanes<T>; 2] {
+        [a + b, b + c]
+    }
+
+    #[inline(always)]
+    fn output_transposed<T: Element>([a, b]: [Lanes<T>; 2]) -> [Lanes<T>; 3] {
+        [a, a + b, b]
+    }
+}
+
+impl TransposedTile<2, 2, 3> for F22 {
+    #[inline(always)]
+    fn input_transposed<T: Element>([a, b, c]: [Lanes<T>; 3]) -> [Lanes<T>; 3] {
+        [a, b - a - c, c]
+    }
+}
+
 /// F(3, 2) at the points 0, 1 and -1.
 ///
 /// The root mean square error in f32 of a sum over 256 channels is 5e-7 of the outputs' or less in every direction, that
