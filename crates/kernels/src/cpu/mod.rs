@@ -14,10 +14,8 @@ mod sum;
 mod windows;
 
 pub(crate) use adapter::{apply1, apply2, apply3};
-pub(crate) use chunks::{
-    CHUNK, chunks, copy_in_chunks, copy_rows, map3, rows, rows_per_chunk, zero_rows, zeros_in_chunks,
-};
-pub(crate) use collect::{collect, collect_rows};
+pub(crate) use chunks::{CHUNK, chunks, rows, rows_per_chunk};
+pub(crate) use collect::{collect, collect_rows, copy_in_chunks, copy_rows, map3, zero_rows, zeros_in_chunks};
 pub(crate) use element::{Element, by_float};
 pub(crate) use function::{Function, add_values, record, reshape};
 pub(crate) use ids::{checked_ids, map_ids};
