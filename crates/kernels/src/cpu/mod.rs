@@ -22,7 +22,9 @@ pub(crate) use ids::{checked_ids, map_ids};
 pub(crate) use math::Float;
 pub(crate) use product::{Matrix, par_product, product, product_of};
 pub(crate) use random::{Dropout, Kept};
-pub(crate) use storage::{check_same_kind, is_fused, output, row_offset, tensor, values, with_all_values, with_values};
+pub(crate) use storage::{
+    check_same_kind, is_fused, of_nothing, output, row_offset, tensor, values, with_all_values, with_values,
+};
 pub(crate) use sum::{planes_of_channel, sum_by, sum_f64, sum_rows};
 pub(crate) use windows::outputs_inside;
 
