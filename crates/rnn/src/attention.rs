@@ -27,7 +27,7 @@ pub enum AttentionScore {
 /// none.
 ///
 /// ```
-/// use candle_core::{Device, Tensor};
+/// use candle_core::{DType, Device, Tensor};
 /// use glassbox_core::{ParamStore, Pass, Seed};
 /// use glassbox_rnn::{AttentionScore, EncoderAttention};
 ///
