@@ -125,8 +125,8 @@ impl MelFilters {
             let scale = if equal_area { 2.0 / (right - left) } else { 1.0 };
             let weight =
                 |k: usize| ((hertz(k) - left) / (peak - left)).min((right - hertz(k)) / (right - peak)) * scale;
-            let inside = (0..num_frequencies).filter(|&k| weight(k) > 0.0);
-            let range = inside.clone().next().unwrap_or(0)..inside.last().map_or(0, |k| k + 1);
+            let mut inside = (0..num_frequencies).filter(|&k| weight(k) > 0.0);
+            let range = inside.clone().next().unwrap_or(0)..inside.next_back().map_or(0, |k| k + 1);
             (range.clone(), range.map(|k| weight(k) as f32).collect())
         };
         Ok(Self { num_frequencies, bands: (0..n_mels).map(band).collect() })
@@ -169,7 +169,7 @@ impl MelFilters {
 }
 
 /// More bands than any ear.
-const MAX_BANDS: usize = 1 << 16;
+const MAX_BANDS: usize = 4096;
 
 /// A [`Spectrogram`] gathered into the bands of [`MelFilters`].
 ///
