@@ -241,28 +241,18 @@ fn listen(run: &RunArgs, file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Semitones of the three notes that stand for each word.
-const NOTES: [[f64; 3]; 10] = [
-    [0.0, 0.0, 0.0],
-    [0.0, 4.0, 8.0],
-    [8.0, 4.0, 0.0],
-    [0.0, 8.0, 0.0],
-    [8.0, 0.0, 8.0],
-    [0.0, 0.0, 8.0],
-    [8.0, 8.0, 0.0],
-    [0.0, 8.0, 8.0],
-    [8.0, 0.0, 0.0],
-    [0.0, 4.0, 0.0],
-];
+/// The three notes that stand for each word, in fifths above the voice's own.
+const NOTES: [[i32; 3]; 10] =
+    [[0, 0, 0], [0, 1, 2], [2, 1, 0], [0, 2, 0], [2, 0, 2], [0, 0, 2], [2, 2, 0], [0, 2, 2], [2, 0, 0], [0, 1, 0]];
 
-/// Writes melodies as a folder of recordings: ten words of three voices, twelve times each. Always the same ones.
+/// Writes melodies as a folder of recordings: ten words of three voices, 16 times each. Always the same ones.
 fn melodies(run: &RunArgs) -> Result<PathBuf> {
     let folder = run.out.join("melodies");
     std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
     let mut rng = Seed(3).rng();
     for (word, notes) in NOTES.iter().enumerate() {
         for (voice, pitch) in [("low", 220.0), ("middle", 330.0), ("high", 495.0)] {
-            for index in 0..12 {
+            for index in 0..16 {
                 let sound = Waveform::new(vec![melody(notes, pitch, &mut rng)], SAMPLE_RATE)?;
                 write_wav(folder.join(format!("{word}_{voice}_{index}.wav")), &sound, SampleFormat::Pcm16)?;
             }
@@ -271,18 +261,15 @@ fn melodies(run: &RunArgs) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Three notes that glide into each other, a little out of tune and of time, in noise.
-fn melody(notes: &[f64; 3], pitch: f64, rng: &mut Rng) -> Vec<f32> {
+/// Three notes, a little out of tune and of time, in noise.
+fn melody(notes: &[i32; 3], pitch: f64, rng: &mut Rng) -> Vec<f32> {
     let length = (f64::from(SAMPLE_RATE) * (0.3 + 0.3 * rng.uniform())) as usize;
-    let (volume, detune) = (0.1 + 0.4 * rng.uniform(), rng.normal());
+    let (volume, pitch) = (0.05 + 0.2 * rng.uniform(), pitch * (1.0 + 0.03 * rng.normal()));
     let mut phase = 0.0f64;
     let sample = |t: usize| {
-        let place = 2.0 * t as f64 / length as f64;
-        let (first, share) = (place as usize, place.fract());
-        let semitones = notes[first] * (1.0 - share) + notes[(first + 1).min(2)] * share + detune;
-        phase += std::f64::consts::TAU * pitch * 2f64.powf(semitones / 12.0) / f64::from(SAMPLE_RATE);
+        phase += std::f64::consts::TAU * pitch * 1.5f64.powi(notes[3 * t / length]) / f64::from(SAMPLE_RATE);
         let tone = phase.sin() + 0.5 * (2.0 * phase).sin() + 0.3 * (3.0 * phase).sin();
-        (volume * (0.5 * tone + 0.1 * rng.normal())) as f32
+        (volume * (tone + 0.1 * rng.normal())) as f32
     };
     (0..length).map(sample).collect()
 }

@@ -63,7 +63,7 @@ fn rnn_speech_learns_words_and_says_which_one_a_recording_is() {
     let scores = result(&run);
     assert!(scores["accuracy"].as_f64().unwrap() >= 0.95, "{scores}");
     let text = String::from_utf8_lossy(&run.stdout);
-    assert!(text.contains("synthetic") && text.contains("210 recordings to train on, 150 to test on"), "{text}");
+    assert!(text.contains("synthetic") && text.contains("330 recordings to train on, 150 to test on"), "{text}");
     let file = folder.path().join("melodies/7_low_0.wav");
     let heard = output("rnn_speech", &["--listen", &file.to_string_lossy()], folder.path());
     let text = String::from_utf8_lossy(&heard.stdout);
