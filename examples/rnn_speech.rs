@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 }
 
 fn example() -> anyhow::Result<()> {
-    let args: Args = common::parse(Defaults { out: "runs/rnn_speech", epochs: "40", batch_size: "32", lr: "0.003" });
+    let args: Args = common::parse(Defaults { out: "runs/rnn_speech", epochs: "30", batch_size: "32", lr: "0.003" });
     let run = &args.run;
     if let Some(file) = &args.listen {
         return listen(run, file);
@@ -155,8 +155,8 @@ fn train(args: &Args, out: &Path, fold: Fold<AudioFolder>, quiet: bool) -> anyho
 }
 
 fn model(num_classes: usize, params: &ParamStore) -> Result<SequenceClassifier> {
-    let gru = GruConfig { num_layers: 2, bidirectional: true, dropout: 0.3, ..Default::default() };
-    let config = SequenceEncoderConfig { hidden_size: 128, recurrent: RecurrentConfig::Gru(gru), dropout: 0.3 };
+    let gru = GruConfig { num_layers: 2, bidirectional: true, dropout: 0.2, ..Default::default() };
+    let config = SequenceEncoderConfig { hidden_size: 128, recurrent: RecurrentConfig::Gru(gru), dropout: 0.2 };
     let input = SequenceInput::Features(BANDS * FRAMES_PER_STEP);
     SequenceClassifier::new(input, num_classes, SequencePooling::Attention(64), config, params.root())
 }
@@ -166,12 +166,19 @@ fn ears(training: bool) -> Result<Compose> {
     let mut ears = Compose::new();
     if training {
         let shift = TimeShift { max_shift: SAMPLE_RATE as usize / 20 };
-        ears = ears.then(Speed::new()?).then(shift).then(AddNoise::snr(10.0, 50.0)?);
+        ears = ears.then(Speed::new()?).then(shift).then(AddNoise::snr(20.0, 50.0)?);
     }
     let mel = MelConfig { n_mels: BANDS, ..MelConfig::speech(SAMPLE_RATE) };
-    ears = ears.then(LogMel::new(mel, LogScale::default())?).then(NormalizeFeatures);
+    ears = ears.then(LogMel::new(mel, LogScale::default())?).then(NormalizeRecording);
     if training {
-        ears = ears.then(SpecAugment { fill: MaskFill::Value(0.0), ..Default::default() });
+        ears = ears.then(SpecAugment {
+            num_frequency_masks: 1,
+            max_frequency_width: 6,
+            num_time_masks: 1,
+            max_time_part: 0.15,
+            fill: MaskFill::Value(0.0),
+            ..Default::default()
+        });
     }
     Ok(ears.then(Stack))
 }
@@ -180,12 +187,12 @@ fn hear(sample: Sample, ears: &Compose, rng: &mut Rng) -> Result<(Sequence, u32)
     Ok((Sequence(ears.apply(&sample.input, rng)?), sample.target.to_scalar()?))
 }
 
-/// Plays a sound at 85 to 115 % of its speed, and of its pitch (Ko et al. 2015, "Audio augmentation for speech recognition").
+/// Plays a sound at 90 to 110 % of its speed, and of its pitch (Ko et al. 2015, "Audio augmentation for speech recognition").
 struct Speed(Vec<Resampler>);
 
 impl Speed {
     fn new() -> Result<Self> {
-        let percent = [85, 90, 95, 100, 105, 110, 115];
+        let percent = [90, 95, 100, 105, 110];
         Ok(Self(
             percent
                 .map(|percent| Resampler::new(SAMPLE_RATE / 100 * percent, SAMPLE_RATE))
