@@ -105,3 +105,39 @@ fn tables() {
     std::fs::remove_file(&file).unwrap();
     fails("mlp_tabular", &["--data", &file, "--target", "c"], &out, &["table.csv"]);
 }
+
+#[test]
+fn recordings() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let data = path(&folder, "data");
+    let header = |codec: u16, bits: u16| {
+        let mut file = b"RIFF\x34\0\0\0WAVEfmt \x10\0\0\0".to_vec();
+        [codec, 1].iter().for_each(|n| file.extend(n.to_le_bytes()));
+        [8000, 8000 * u32::from(bits) / 8].iter().for_each(|n| file.extend(n.to_le_bytes()));
+        [bits / 8, bits].iter().for_each(|n| file.extend(n.to_le_bytes()));
+        file.extend(b"data\x10\0\0\0");
+        file.extend([1; 16]);
+        file
+    };
+    let case = |files: &[(&str, &[u8])], says: &[&str]| {
+        std::fs::create_dir(&data).unwrap();
+        files.iter().for_each(|(name, bytes)| std::fs::write(format!("{data}/{name}"), bytes).unwrap());
+        fails("rnn_speech", &["--data", &data], &out, says);
+        std::fs::remove_dir_all(&data).unwrap();
+    };
+    let good = header(1, 16);
+    case(&[], &["data", "no WAV files"]);
+    case(&[("notes.txt", b"x")], &["data", "no WAV files"]);
+    case(&[("seven.wav", &good)], &["seven.wav", "{class}_{speaker}_{index}"]);
+    case(&[("7_ann_0.wav", b"not a recording at all")], &["7_ann_0.wav", "RIFF"]);
+    case(&[("7_ann_0.wav", &good[..30])], &["7_ann_0.wav"]);
+    case(&[("7_ann_0.wav", &header(85, 16))], &["7_ann_0.wav", "85"]);
+    case(&[("7_ann_x.wav", &good), ("7_ann_9.wav", &good)], &["7_ann_x.wav", "whole number"]);
+    case(&[("7_ann_0.wav", &good)], &["at least one recording in each part"]);
+    // The class 8 has one recording: nothing to train on.
+    let three = [("7_ann_0.wav", &*good), ("7_ann_5.wav", &good), ("8_ann_0.wav", &good)];
+    case(&three, &["class `8`", "at least one recording to train on"]);
+    fails("rnn_speech", &["--data", &data], &out, &["data"]);
+    fails("rnn_speech", &["--listen", &data], &out, &["train first"]);
+}

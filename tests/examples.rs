@@ -55,11 +55,47 @@ fn a_loop_of_ones_own_resumes_to_the_same_bytes() {
     assert_eq!(model(&whole), model(&parts));
 }
 
+/// Synthetic words, which say that the program works, not how well it hears.
+#[test]
+fn rnn_speech_learns_words_and_says_which_one_a_recording_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = output("rnn_speech", &["--epochs", "12"], folder.path());
+    let scores = result(&run);
+    assert!(scores["accuracy"].as_f64().unwrap() >= 0.95, "{scores}");
+    let text = String::from_utf8_lossy(&run.stdout);
+    assert!(text.contains("synthetic") && text.contains("330 recordings to train on, 150 to test on"), "{text}");
+    let file = folder.path().join("melodies/7_low_0.wav");
+    let heard = output("rnn_speech", &["--listen", &file.to_string_lossy()], folder.path());
+    let text = String::from_utf8_lossy(&heard.stdout);
+    assert!(heard.status.success());
+    assert!(text.starts_with("7 ") && text.lines().count() == 10, "{text}");
+}
+
+#[test]
+fn rnn_speech_reads_a_folder_per_class_and_leaves_speakers_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let scores = result(&output("rnn_speech", &["--quiet", "--steps", "2", "--speakers"], &out));
+    assert!(scores["speakers_accuracy"].as_f64().is_some(), "{scores}");
+    assert!(out.join("without-high/model.safetensors").exists());
+    let melodies = out.join("melodies");
+    for class in ["2", "5"] {
+        std::fs::create_dir_all(folder.path().join("classes").join(class)).unwrap();
+        for index in 0..5 {
+            let (from, to) = (format!("{class}_low_{index}.wav"), format!("classes/{class}/{index}.wav"));
+            std::fs::copy(melodies.join(from), folder.path().join(to)).unwrap();
+        }
+    }
+    let data = folder.path().join("classes");
+    let args = ["--quiet", "--steps", "2", "--data", &data.to_string_lossy()];
+    assert!(result(&output("rnn_speech", &args, &out))["accuracy"].as_f64().is_some());
+}
+
 #[test]
 fn help_says_what_each_flag_does_with_its_default() {
     let flags =
         ["--data", "--out", "--seed", "--epochs", "--steps", "--batch-size", "--lr", "--device", "--resume", "--quiet"];
-    for name in ["cnn_digits", "cnn_mnist", "mlp_tabular", "custom_layer", "custom_loop"] {
+    for name in ["cnn_digits", "cnn_mnist", "mlp_tabular", "rnn_speech", "custom_layer", "custom_loop"] {
         let help = support::example(name).arg("--help").output().unwrap();
         let text = String::from_utf8_lossy(&help.stdout);
         assert!(help.status.success());

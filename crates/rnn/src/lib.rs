@@ -11,6 +11,7 @@
 //! | [`MinGru`], [`MinLstm`] | gates without the previous state, so that all steps are taken in parallel |
 //! | [`EncoderAttention`] | additive and dot-product attention over encoder states |
 //! | [`Ctc`], [`ctc_greedy`], [`CtcBeamSearch`] | labels without their times: the loss, and reading them off |
+//! | [`SequenceClassifier`], [`SequenceTagger`] | a class for each sequence, or for each of its steps |
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -29,12 +30,26 @@
 #![forbid(unsafe_code)]
 
 mod attention;
+mod classifier;
 mod ctc;
 mod decode;
+mod encoder;
 // Not public: the facade's prelude takes in this crate and that of convolutional networks, which has a module of this name.
 mod layers;
+mod lengths;
+mod pooling;
+mod tagger;
 
 pub use attention::{Attended, AttentionMemory, AttentionScore, EncoderAttention};
+pub use classifier::SequenceClassifier;
 pub use ctc::Ctc;
 pub use decode::{CtcBeamSearch, CtcHypothesis, PrefixScorer, ctc_greedy};
+pub use encoder::{RecurrentConfig, SequenceEncoderConfig, SequenceInput};
 pub use layers::*;
+pub use pooling::SequencePooling;
+pub use tagger::SequenceTagger;
+
+/// The README's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
