@@ -10,6 +10,8 @@
 //! | [`RnnState`], [`LstmState`] | what is remembered from one call to the next |
 //! | [`MinGru`], [`MinLstm`] | gates without the previous state, so that all steps are taken in parallel |
 //! | [`EncoderAttention`] | additive and dot-product attention over encoder states |
+//! | [`Forecaster`], [`walk_forward`] | time series: forecasts with intervals, and how good they are |
+//! | [`SeasonalNaive`], [`DLinear`], [`RevIn`] | the baselines to show beside it; what takes out a window's level |
 //! | [`Ctc`], [`ctc_greedy`], [`CtcBeamSearch`] | labels without their times: the loss, and reading them off |
 //!
 //! ```
@@ -31,10 +33,15 @@
 mod attention;
 mod ctc;
 mod decode;
+mod forecast;
 // Not public: the facade's prelude takes in this crate and that of convolutional networks, which has a module of this name.
 mod layers;
 
 pub use attention::{Attended, AttentionMemory, AttentionScore, EncoderAttention};
 pub use ctc::Ctc;
 pub use decode::{CtcBeamSearch, CtcHypothesis, PrefixScorer, ctc_greedy};
+pub use forecast::{
+    DLinear, Decoding, ForecastScores, Forecaster, ForecasterConfig, IntervalScores, RevIn, SeasonalNaive, WindowLevel,
+    WindowNorm, walk_forward,
+};
 pub use layers::*;
