@@ -74,10 +74,18 @@ impl ForecasterConfig {
         ];
         sizes.into_iter().try_for_each(|(what, size)| expect_positive(what, size))?;
         if self.num_values() % 2 == 0 {
-            return Err(Error::invalid("num_quantiles", "an odd number: the middle one is the forecast", self.num_values()));
+            return Err(Error::invalid(
+                "num_quantiles",
+                "an odd number: the middle one is the forecast",
+                self.num_values(),
+            ));
         }
         let outputs = [self.horizon, self.num_channels, self.num_values()];
-        if outputs.iter().try_fold(1usize, |product, &size| product.checked_mul(size)).is_none_or(|n| n > u32::MAX as usize) {
+        if outputs
+            .iter()
+            .try_fold(1usize, |product, &size| product.checked_mul(size))
+            .is_none_or(|n| n > u32::MAX as usize)
+        {
             return Err(Error::invalid("horizon · num_channels · num_quantiles", "below 2^32", format!("{outputs:?}")));
         }
         Ok(())

@@ -142,12 +142,7 @@ impl Norm {
     }
 
     /// Runs `forecast` on the windows `xs`, normalised, and restores what it gives.
-    pub fn around(
-        &self,
-        xs: &Tensor,
-        pass: &Pass,
-        forecast: impl FnOnce(&Tensor) -> Result<Tensor>,
-    ) -> Result<Tensor> {
+    pub fn around(&self, xs: &Tensor, pass: &Pass, forecast: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
         match self {
             Self::None => forecast(xs),
             Self::LastValue => {
