@@ -141,3 +141,29 @@ fn recordings() {
     fails("rnn_speech", &["--data", &data], &out, &["data"]);
     fails("rnn_speech", &["--listen", &data], &out, &["train first"]);
 }
+
+#[test]
+fn series() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    fails("rnn_forecast", &["--horizon", "400"], &out, &["horizon: expected at most", "400"]);
+    fails("rnn_forecast", &["--horizon", "0"], &out, &["at least 1"]);
+    fails("rnn_forecast", &["--horizon", "18446744073709551615"], &out, &["horizon"]);
+    fails("rnn_forecast", &["--input-len", "600"], &out, &["input_len + horizon", "600"]);
+    fails("rnn_forecast", &["--period", "5000"], &out, &["--period", "5000"]);
+    fails("rnn_forecast", &["--split", "10,20"], &out, &["--split", "three"]);
+    fails("rnn_forecast", &["--split", "600,20,1"], &out, &["at most 620"]);
+    let file = path(&folder, "series.csv");
+    let case = |text: &str, args: &[&str], says: &[&str]| {
+        std::fs::write(&file, text).unwrap();
+        fails("rnn_forecast", &[&["--data", &file], args].concat(), &out, says);
+    };
+    case("day,x\n2024-01-01,1\n2024-01-02,2\n2024-01-04,3\n", &[], &["series.csv:4", "irregular", "2024-01-04"]);
+    case("day,x\n2024-01-02,1\n2024-01-01,2\n", &[], &["series.csv:3", "out of order"]);
+    case("day,x\n2024-01-01,1\n2024-01-02,\n", &[], &["series.csv:3", "column `x`"]);
+    case("day,x\n2024-01-01,1\n2024-01-02,2\n", &["--columns", "y"], &["no value column `y`"]);
+    let rows: String = (1..=28).map(|day| format!("2024-02-{day:02},{day}\n")).collect();
+    case(&format!("day,x\n{rows}"), &["--horizon", "96"], &["horizon: expected at most", "96"]);
+    std::fs::remove_file(&file).unwrap();
+    fails("rnn_forecast", &["--data", &file], &out, &["series.csv"]);
+}

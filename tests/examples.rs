@@ -37,6 +37,29 @@ fn mlp_tabular_tells_975_of_1000_tumours_apart() {
 }
 
 #[test]
+fn rnn_forecast_beats_the_naive_forecast_and_draws_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let scores = result(&output("rnn_forecast", &["--quiet", "--hidden-size", "64"], folder.path()));
+    let score = |name: &str| scores[name].as_f64().unwrap();
+    // 124 test steps less the horizon, and one.
+    assert_eq!(score("num_windows"), 101.0);
+    assert!(
+        score("mse") < score("naive_mse") && score("mse").is_finite() && score("dlinear_mse").is_finite(),
+        "{scores}"
+    );
+    for file in ["config.json", "metrics.jsonl", "model.safetensors", "dlinear/model.safetensors"] {
+        assert!(folder.path().join(file).exists(), "{file}");
+    }
+    let svg = std::fs::read_to_string(folder.path().join("forecast.svg")).unwrap();
+    for part in ["prefers-color-scheme: dark", "co2 (ppm)", "time, in steps of 1 month", "90 % interval", "2025-"] {
+        assert!(svg.contains(part), "`{part}` is not in: {svg}");
+    }
+    let csv = std::fs::read_to_string(folder.path().join("forecast.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 1 + 24);
+    assert!(csv.starts_with("time,\"co2 0.05\",\"co2 0.5\",\"co2 0.95\"\n2026-01,"), "{csv}");
+}
+
+#[test]
 fn a_layer_and_a_loop_of_ones_own_learn_too() {
     for name in ["custom_layer", "custom_loop"] {
         let folder = tempfile::tempdir().unwrap();
@@ -95,7 +118,9 @@ fn rnn_speech_reads_a_folder_per_class_and_leaves_speakers_out() {
 fn help_says_what_each_flag_does_with_its_default() {
     let flags =
         ["--data", "--out", "--seed", "--epochs", "--steps", "--batch-size", "--lr", "--device", "--resume", "--quiet"];
-    for name in ["cnn_digits", "cnn_mnist", "mlp_tabular", "rnn_speech", "custom_layer", "custom_loop"] {
+    let names =
+        ["cnn_digits", "cnn_mnist", "mlp_tabular", "rnn_forecast", "rnn_speech", "custom_layer", "custom_loop"];
+    for name in names {
         let help = support::example(name).arg("--help").output().unwrap();
         let text = String::from_utf8_lossy(&help.stdout);
         assert!(help.status.success());

@@ -10,6 +10,8 @@
 //! | [`RnnState`], [`LstmState`] | what is remembered from one call to the next |
 //! | [`MinGru`], [`MinLstm`] | gates without the previous state, so that all steps are taken in parallel |
 //! | [`EncoderAttention`] | additive and dot-product attention over encoder states |
+//! | [`Forecaster`], [`walk_forward`] | time series: forecasts with intervals, and how good they are |
+//! | [`SeasonalNaive`], [`DLinear`], [`RevIn`] | the baselines to show beside it; what takes out a window's level |
 //! | [`Ctc`], [`ctc_greedy`], [`CtcBeamSearch`] | labels without their times: the loss, and reading them off |
 //! | [`SequenceClassifier`], [`SequenceTagger`] | a class for each sequence, or for each of its steps |
 //!
@@ -34,6 +36,7 @@ mod classifier;
 mod ctc;
 mod decode;
 mod encoder;
+mod forecast;
 // Not public: the facade's prelude takes in this crate and that of convolutional networks, which has a module of this name.
 mod layers;
 mod lengths;
@@ -45,6 +48,10 @@ pub use classifier::SequenceClassifier;
 pub use ctc::Ctc;
 pub use decode::{CtcBeamSearch, CtcHypothesis, PrefixScorer, ctc_greedy};
 pub use encoder::{RecurrentConfig, SequenceEncoderConfig, SequenceInput};
+pub use forecast::{
+    DLinear, Decoding, ForecastScores, Forecaster, ForecasterConfig, IntervalScores, RevIn, SeasonalNaive, WindowLevel,
+    WindowNorm, walk_forward,
+};
 pub use layers::*;
 pub use pooling::SequencePooling;
 pub use tagger::SequenceTagger;
