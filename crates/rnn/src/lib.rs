@@ -10,6 +10,7 @@
 //! | [`RnnState`], [`LstmState`] | what is remembered from one call to the next |
 //! | [`MinGru`], [`MinLstm`] | gates without the previous state, so that all steps are taken in parallel |
 //! | [`EncoderAttention`] | additive and dot-product attention over encoder states |
+//! | [`Seq2seq`], [`Seq2seqStep`] | sequence to sequence with attention: training, greedy and beam search |
 //! | [`Ctc`], [`ctc_greedy`], [`CtcBeamSearch`] | labels without their times: the loss, and reading them off |
 //!
 //! ```
@@ -33,8 +34,12 @@ mod ctc;
 mod decode;
 // Not public: the facade's prelude takes in this crate and that of convolutional networks, which has a module of this name.
 mod layers;
+mod seq2seq;
 
 pub use attention::{Attended, AttentionMemory, AttentionScore, EncoderAttention};
 pub use ctc::Ctc;
 pub use decode::{CtcBeamSearch, CtcHypothesis, PrefixScorer, ctc_greedy};
 pub use layers::*;
+pub use seq2seq::{
+    Decoded, Hypothesis, SearchConfig, Seq2seq, Seq2seqCell, Seq2seqConfig, Seq2seqState, Seq2seqStep, TeacherForcing,
+};
