@@ -22,7 +22,7 @@ struct Witness {
 impl Witness {
     fn new() -> Result<Self> {
         let params = ParamStore::new(Seed(1), &Device::Cpu);
-        params.root().get(1, "weight")?;
+        params.root().param("weight", 1, glassbox_core::Init::Zeros)?;
         Ok(Self { params, seen: vec![], validated: 0 })
     }
 }
@@ -93,6 +93,7 @@ fn a_resumed_run_goes_on_with_the_same_buckets() {
     let mut epoch: Vec<(usize, usize)> =
         all[..12].iter().flat_map(|(s, t)| s.iter().copied().zip(t.iter().copied())).collect();
     let mut expected = lengths();
-    (epoch.sort_unstable(), expected.sort_unstable());
+    epoch.sort_unstable();
+    expected.sort_unstable();
     assert_eq!(epoch, expected);
 }

@@ -145,7 +145,7 @@ fn vocabularies() {
     let path = folder.path().join("vocab.json");
     let chars = r#"{"characters": "\n abc\u00e9"}"#;
     let words = r#"{"words": ["<pad>", "<unk>", "<bos>", "<eos>", "a", "b"]}"#;
-    // In memory first: a hundred thousand files take a minute.
+    // Few of them by way of a file: a hundred thousand take a minute.
     let mut case = 0;
     run("vocabularies", &[chars.into(), words.into()], |bytes, rng| {
         case += 1;

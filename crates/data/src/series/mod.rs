@@ -63,7 +63,7 @@ impl TimeSeries {
     }
 
     fn with_clock(clock: Clock, channels: Vec<String>, values: Vec<f64>) -> Result<Self> {
-        if values.is_empty() || channels.is_empty() || values.len() % channels.len() != 0 {
+        if values.is_empty() || channels.is_empty() || !values.len().is_multiple_of(channels.len()) {
             let got = format!("{} values for {} channels", values.len(), channels.len());
             return Err(Error::invalid("series", "whole rows of values, at least one", got));
         }
