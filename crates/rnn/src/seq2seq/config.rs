@@ -69,8 +69,11 @@ impl Seq2seqConfig {
         }
     }
 
-    /// Sizes and probabilities that the parts check themselves are left to them.
+    /// Other sizes and probabilities are checked by the parts that they are of.
     pub(super) fn check(&self) -> Result<()> {
+        if self.embedding_dim == 0 {
+            return Err(Error::invalid("embedding_dim", "at least 1", 0));
+        }
         if self.hidden_size == 0 || !self.hidden_size.is_multiple_of(2) {
             return Err(Error::invalid("hidden_size", "an even number, half for each direction", self.hidden_size));
         }

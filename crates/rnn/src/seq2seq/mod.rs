@@ -8,7 +8,7 @@ mod step;
 use candle_core::Tensor;
 use glassbox_core::dataset::Padded;
 use glassbox_core::{Activation, concat};
-use glassbox_core::{Dropout, Embedding, Error, Init, Layer, Linear, Param, Pass, Result, Site, TensorExt, VarBuilder};
+use glassbox_core::{Dropout, Embedding, Error, Init, Layer, Linear, Param, Pass, Result, Site, VarBuilder};
 use glassbox_kernels::activation::activation;
 use glassbox_kernels::linear::linear;
 

@@ -5,7 +5,7 @@ use glassbox_core::dataset::{Collate, DataLoader, Sequence, VecDataset};
 use glassbox_core::optim::AdamW;
 use glassbox_core::testkit::LayerCheck;
 use glassbox_core::train::callbacks::Checkpoints;
-use glassbox_core::{ParamStore, Progress, RunDir, Seed, TrainStep, Trainer};
+use glassbox_core::{ParamStore, Progress, RunDir, Seed, TensorExt, TrainStep, Trainer};
 
 use super::*;
 use crate::AttentionScore;
@@ -208,7 +208,7 @@ fn pairs() -> Vec<(Vec<u32>, Vec<u32>)> {
     let reversed = |words: &[u32]| words.iter().rev().copied().collect::<Vec<u32>>();
     words
         .iter()
-        .map(|words| ([words, &[EOS]].concat(), [&[BOS], reversed(words).as_slice(), &[EOS]].concat()))
+        .map(|words| ([*words, &[EOS]].concat(), [&[BOS], reversed(words).as_slice(), &[EOS]].concat()))
         .collect()
 }
 
