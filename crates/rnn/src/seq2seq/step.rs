@@ -106,7 +106,7 @@ impl Seq2seqStep {
 }
 
 /// The first token and `share` of the others from `right`, the rest from what was said one step before.
-fn mixed(right: &Tensor, said: &Tensor, share: f64, seed: Seed) -> Result<Tensor> {
+pub(super) fn mixed(right: &Tensor, said: &Tensor, share: f64, seed: Seed) -> Result<Tensor> {
     let rows = |ids: &Tensor| ids.to_dtype(DType::U32)?.to_vec2::<u32>();
     let (mut given, said, mut rng) = (rows(right)?, rows(said)?, seed.rng());
     for (given, said) in given.iter_mut().zip(&said) {

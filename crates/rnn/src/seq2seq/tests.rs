@@ -202,8 +202,10 @@ fn progress(step: u64) -> Progress {
     Progress { step, epoch: 1, steps_per_epoch: 1, total_steps: None, last_of_epoch: true, seed }
 }
 
+type Pair = (Vec<u32>, Vec<u32>);
+
 /// Six pairs, the targets being the sources in reverse.
-fn pairs() -> Vec<(Vec<u32>, Vec<u32>)> {
+fn pairs() -> Vec<Pair> {
     let words: [&[u32]; 6] = [&[4, 5, 6, 7], &[7, 7, 4], &[5], &[6, 4, 6, 5, 5], &[4, 7], &[5, 6, 7]];
     let reversed = |words: &[u32]| words.iter().rev().copied().collect::<Vec<u32>>();
     words
@@ -222,8 +224,8 @@ fn step_of(config: Seq2seqConfig) -> Seq2seqStep {
     Seq2seqStep::new(model, AdamW::new(&params, 1e-2).unwrap())
 }
 
-fn batch(pairs: &[(Vec<u32>, Vec<u32>)]) -> (Padded, Padded) {
-    let side = |of: fn(&(Vec<u32>, Vec<u32>)) -> &[u32]| padded(&pairs.iter().map(of).collect::<Vec<_>>());
+fn batch(pairs: &[Pair]) -> (Padded, Padded) {
+    let side = |of: fn(&Pair) -> &[u32]| padded(&pairs.iter().map(of).collect::<Vec<_>>());
     (side(|pair| &pair.0), side(|pair| &pair.1))
 }
 
@@ -279,6 +281,14 @@ fn teacher_forcing_mixes_what_the_model_says() {
     assert!(share(0.0).is_ok());
     let message = share(1.5).unwrap_err().to_string();
     assert_eq!(message, "share of teacher forcing: expected from 0 to 1, got 1.5");
+}
+
+#[test]
+fn own_tokens_come_one_step_later() {
+    let (right, said) = ([[BOS, 4, 5, 6]], [[7u32, 6, 5, 4]]);
+    let tensor = |rows: [[u32; 4]; 1]| Tensor::new(&rows, &Device::Cpu).unwrap();
+    let mixed = |share| step::mixed(&tensor(right), &tensor(said), share, Seed(1)).unwrap().to_vec2::<u32>().unwrap();
+    assert_eq!((mixed(1.0), mixed(0.0)), (vec![right[0].to_vec()], vec![vec![BOS, 7, 6, 5]]));
 }
 
 fn train(folder: &Path, steps: u64, resume: bool) -> Vec<u8> {
