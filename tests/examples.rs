@@ -127,6 +127,11 @@ fn help_says_what_each_flag_does_with_its_default() {
         flags.iter().for_each(|flag| assert!(text.contains(flag), "{name} {flag}: {text}"));
         assert_eq!(text.matches("[default: ").count(), 7, "{name}: {text}");
     }
+    let help = support::example("rnn_translate").arg("--help").output().unwrap();
+    let text = String::from_utf8_lossy(&help.stdout);
+    let own = ["--source", "--target", "--beam", "--length-penalty", "--translate"];
+    flags.iter().chain(&own).for_each(|flag| assert!(text.contains(flag), "{flag}: {text}"));
+    assert_eq!(text.matches("[default: ").count(), 11, "{text}");
 }
 
 #[test]
@@ -153,4 +158,62 @@ fn cnn_mnist_reads_idx_files() {
     let scores = result(&output("cnn_mnist", &run, &out));
     assert!(scores["accuracy"].as_f64().unwrap() >= 0.9, "{scores}");
     assert!(out.join("model.safetensors").exists());
+}
+
+#[test]
+fn rnn_translate_learns_from_files_and_translates() {
+    let folder = tempfile::tempdir().unwrap();
+    // Words in reverse: so few that a short run learns them.
+    let words = [["eins", "one"], ["zwei", "two"], ["drei", "three"], ["vier", "four"]];
+    let lines = |language: usize| {
+        let line = |i: usize| {
+            let mut line: Vec<&str> = (0..3).map(|place| words[i / [1, 4, 16][place] % 4][language]).collect();
+            if language == 1 {
+                line.reverse();
+            }
+            line.join(" ") + "\n"
+        };
+        (0..64).map(line).collect::<String>()
+    };
+    for (language, name) in ["de", "en"].iter().enumerate() {
+        for part in ["train.lc.norm.tok", "val", "test_2016"] {
+            std::fs::write(folder.path().join(format!("{part}.{name}")), lines(language)).unwrap();
+        }
+        std::fs::write(folder.path().join(format!("train.{name}.gz")), "not read").unwrap();
+    }
+    let (data, out) = (folder.path().to_string_lossy(), folder.path().join("run"));
+    let run = ["--quiet", "--data", &data, "--batch-size", "16", "--epochs", "12"];
+    let scores = result(&output("rnn_translate", &run, &out));
+    assert!(scores["bleu"].as_f64().unwrap() > 90.0, "{scores}");
+    assert!(scores["perplexity"].as_f64().unwrap() < 2.0, "{scores}");
+    let lines = |name: &str| std::fs::read_to_string(out.join(name)).unwrap().lines().count();
+    assert_eq!((lines("hypotheses.en"), lines("references.en")), (64, 64));
+
+    let translation = output("rnn_translate", &["--translate", "Zwei zwei DREI"], &out);
+    let text = String::from_utf8_lossy(&translation.stdout);
+    assert_eq!(text.lines().count(), 5, "{text}");
+    assert!(text.lines().next().unwrap().ends_with("three two two"), "{text}");
+}
+
+#[test]
+fn rnn_translate_names_what_it_cannot_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = |args: &[&str], expected: &str| {
+        let run = output("rnn_translate", args, &folder.path().join("run"));
+        let text = String::from_utf8_lossy(&run.stderr);
+        assert!(!run.status.success() && text.contains(expected), "{text}");
+    };
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let data = folder.path().to_string_lossy();
+    let run = ["--quiet", "--data", &data, "--steps", "1"];
+    error(&run, "no file train*.de or train*.de.gz");
+    ["train.de", "val.de", "test.de", "val.en"].iter().for_each(|name| write(name, "a b\na b\n"));
+    write("train.en", "a b\n");
+    write("test.en", "a b\na b\n");
+    error(&run, "train.de: 2 lines, but ");
+    write("train.en", "a b\na b\n");
+    write("test.de", "a b\n \n");
+    error(&run, "test.de:2: empty line");
+    error(&["--translate", "a"], "no trained model: ");
+    error(&["--quiet", "--steps", "1", "--source", "fr"], "no file train*.fr");
 }

@@ -4,11 +4,12 @@ use candle_core::Tensor;
 use glassbox_core::{Activation, Error, Layer, Linear, Pass, Result, Site, TensorExt, VarBuilder};
 use glassbox_kernels::activation::activation;
 use glassbox_kernels::index::index_select;
+use serde::{Deserialize, Serialize};
 
 use crate::lengths::mask;
 
 /// How well a decoder's state q suits an encoder's state k.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AttentionScore {
     /// v · tanh(W q + U k + b) with so many rows of W and U (Bahdanau et al. 2015, arXiv 1409.0473).
     Additive(usize),

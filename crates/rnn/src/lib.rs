@@ -12,6 +12,7 @@
 //! | [`EncoderAttention`] | additive and dot-product attention over encoder states |
 //! | [`Forecaster`], [`walk_forward`] | time series: forecasts with intervals, and how good they are |
 //! | [`SeasonalNaive`], [`DLinear`], [`RevIn`] | the baselines to show beside it; what takes out a window's level |
+//! | [`Seq2seq`], [`Seq2seqStep`] | sequence to sequence with attention: training, greedy and beam search |
 //! | [`Ctc`], [`ctc_greedy`], [`CtcBeamSearch`] | labels without their times: the loss, and reading them off |
 //! | [`SequenceClassifier`], [`SequenceTagger`] | a class for each sequence, or for each of its steps |
 //!
@@ -42,6 +43,7 @@ mod layers;
 mod lengths;
 mod pooling;
 mod tagger;
+mod seq2seq;
 
 pub use attention::{Attended, AttentionMemory, AttentionScore, EncoderAttention};
 pub use classifier::SequenceClassifier;
@@ -60,3 +62,6 @@ pub use tagger::SequenceTagger;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+pub use seq2seq::{
+    Decoded, Hypothesis, SearchConfig, Seq2seq, Seq2seqCell, Seq2seqConfig, Seq2seqState, Seq2seqStep, TeacherForcing,
+};
