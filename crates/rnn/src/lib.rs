@@ -10,6 +10,7 @@
 //! | [`RnnState`], [`LstmState`] | what is remembered from one call to the next |
 //! | [`MinGru`], [`MinLstm`] | gates without the previous state, so that all steps are taken in parallel |
 //! | [`EncoderAttention`] | additive and dot-product attention over encoder states |
+//! | [`LanguageModel`], [`LanguageModelStep`] | the next token from those before it: training along a text, streaming generation |
 //! | [`Ctc`], [`ctc_greedy`], [`CtcBeamSearch`] | labels without their times: the loss, and reading them off |
 //!
 //! ```
@@ -31,10 +32,14 @@
 mod attention;
 mod ctc;
 mod decode;
+mod language_model;
 // Not public: the facade's prelude takes in this crate and that of convolutional networks, which has a module of this name.
 mod layers;
 
 pub use attention::{Attended, AttentionMemory, AttentionScore, EncoderAttention};
 pub use ctc::Ctc;
 pub use decode::{CtcBeamSearch, CtcHypothesis, PrefixScorer, ctc_greedy};
+pub use language_model::{
+    GeneratedTokens, LanguageModel, LanguageModelConfig, LanguageModelState, LanguageModelStep, RecurrentKind,
+};
 pub use layers::*;

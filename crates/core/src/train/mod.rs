@@ -12,6 +12,7 @@ mod run_dir;
 mod step;
 mod supervised;
 mod trainer;
+mod update;
 
 pub use best::Best;
 pub use callback::Callback;
@@ -20,3 +21,4 @@ pub use run_dir::RunDir;
 pub use step::{Progress, Score, Scores, StepReport, TrainStep};
 pub use supervised::SupervisedStep;
 pub use trainer::{Ended, Fitted, Trainer};
+pub use update::Update;

@@ -2,12 +2,10 @@
 
 use candle_core::Device;
 
-use super::{Progress, Score, Scores, StepReport, TrainStep};
-use crate::TensorExt;
+use super::{Progress, Score, Scores, StepReport, TrainStep, Update};
 use crate::metric::Mean;
-use crate::optim::{Constant, WeightAverage};
 use crate::{
-    Batch, Error, GradTransform, Gradients, Layer, Loss, Metric, Optimizer, ParamStore, Pass, Result, Schedule, State,
+    Batch, GradTransform, Layer, Loss, Metric, Optimizer, ParamStore, Pass, Result, Schedule, State, TensorExt,
 };
 
 /// Forward, loss, backward, update: a model that learns targets from inputs.
@@ -16,40 +14,26 @@ use crate::{
 pub struct SupervisedStep<M, L> {
     model: M,
     loss: L,
-    optimizer: Box<dyn Optimizer>,
-    schedule: Box<dyn Schedule>,
-    transforms: Vec<Box<dyn GradTransform>>,
+    update: Update,
     metrics: Vec<Box<dyn Metric>>,
-    average: Option<WeightAverage>,
     validation_loss: Mean,
-    checked: bool,
 }
 
 impl<M: Layer, L: Loss> SupervisedStep<M, L> {
     /// Trains `model`, whose parameters `optimizer` holds, to make `loss` small, at a constant rate.
     pub fn new(model: M, loss: L, optimizer: impl Optimizer + 'static) -> Self {
-        Self {
-            model,
-            loss,
-            optimizer: Box::new(optimizer),
-            schedule: Box::new(Constant),
-            transforms: vec![],
-            metrics: vec![],
-            average: None,
-            validation_loss: Mean::default(),
-            checked: false,
-        }
+        Self { model, loss, update: Update::new(optimizer), metrics: vec![], validation_loss: Mean::default() }
     }
 
     /// The learning rate follows `schedule`.
     pub fn schedule(mut self, schedule: impl Schedule + 'static) -> Self {
-        self.schedule = Box::new(schedule);
+        self.update = self.update.schedule(schedule);
         self
     }
 
     /// Gradients go through `transform` before the update, after those added before.
     pub fn transform(mut self, transform: impl GradTransform + 'static) -> Self {
-        self.transforms.push(Box::new(transform));
+        self.update = self.update.transform(transform);
         self
     }
 
@@ -64,7 +48,7 @@ impl<M: Layer, L: Loss> SupervisedStep<M, L> {
     /// # Errors
     /// A decay outside [0, 1).
     pub fn average_weights(mut self, decay: f64) -> Result<Self> {
-        self.average = Some(WeightAverage::new(self.optimizer.params(), decay)?);
+        self.update = self.update.average_weights(decay)?;
         Ok(self)
     }
 
@@ -72,47 +56,20 @@ impl<M: Layer, L: Loss> SupervisedStep<M, L> {
     pub fn model(&self) -> &M {
         &self.model
     }
-
-    fn update(&mut self, mut gradients: Gradients, progress: &Progress) -> Result<Vec<(String, f64)>> {
-        let base = self.optimizer.learning_rate();
-        let rate = self.schedule.rate(base, progress)?;
-        let mut values = vec![("learning_rate".to_string(), rate)];
-        for transform in &mut self.transforms {
-            match transform.apply(gradients, progress.last_of_epoch)? {
-                Some(transformed) => gradients = transformed,
-                None => return Ok(values),
-            }
-            values.extend(transform.report().map(|(name, value)| (name.to_string(), value)));
-        }
-        self.optimizer.step(&gradients, if base == 0.0 { 0.0 } else { rate / base })?;
-        if let Some(average) = &mut self.average {
-            average.update()?;
-        }
-        Ok(values)
-    }
 }
 
 impl<M: Layer, L: Loss> TrainStep for SupervisedStep<M, L> {
     type Batch = Batch;
 
     fn device(&self) -> Device {
-        self.optimizer.params().device().clone()
+        self.update.params().device().clone()
     }
 
     fn train(&mut self, batch: &Batch, progress: &Progress) -> Result<StepReport> {
         let outputs = self.model.forward(&batch.input, &Pass::train(progress.seed))?;
         let loss = self.loss.forward(&outputs, &batch.target)?;
-        let value = loss.to_f64()?;
-        if !value.is_finite() {
-            return Err(Error::NonFinite { what: "loss".into(), value, step: progress.step, last_good: None });
-        }
-        let gradients = Gradients::of(&loss, self.optimizer.params())?;
-        if !self.checked {
-            gradients.expect_all(self.optimizer.params())?;
-            self.checked = true;
-        }
-        let values = self.update(gradients, progress)?;
-        Ok(StepReport { loss: value, samples: batch.input.dim(0)?, values })
+        let (loss, values) = self.update.step(&loss, progress)?;
+        Ok(StepReport { loss, samples: batch.input.dim(0)?, values })
     }
 
     fn validate(&mut self, batch: &Batch) -> Result<()> {
@@ -124,7 +81,7 @@ impl<M: Layer, L: Loss> TrainStep for SupervisedStep<M, L> {
 
     fn scores(&mut self) -> Result<Scores> {
         let loss = std::mem::take(&mut self.validation_loss).compute()?;
-        self.schedule.observe(loss);
+        self.update.observe(loss);
         let mut scores = vec![Score { name: "validation_loss".into(), value: loss, higher_is_better: false }];
         for metric in &mut self.metrics {
             let (name, higher_is_better) = (metric.name().to_string(), metric.higher_is_better());
@@ -135,32 +92,18 @@ impl<M: Layer, L: Loss> TrainStep for SupervisedStep<M, L> {
     }
 
     fn exchange_weights(&mut self) -> Result<()> {
-        self.average.as_mut().map_or(Ok(()), WeightAverage::swap)
+        self.update.exchange_weights()
     }
 
     fn params(&self) -> Vec<(&'static str, ParamStore)> {
-        vec![("model", self.optimizer.params().clone())]
+        vec![("model", self.update.params().clone())]
     }
 
     fn state(&self) -> Result<State> {
-        let mut state = State::default();
-        state.nest("optimizer", self.optimizer.state()?);
-        state.nest("schedule", self.schedule.state()?);
-        for (i, transform) in self.transforms.iter().enumerate() {
-            state.nest(&format!("transform.{i}"), transform.state()?);
-        }
-        if let Some(average) = &self.average {
-            state.nest("average", average.state()?);
-        }
-        Ok(state)
+        self.update.state()
     }
 
     fn load_state(&mut self, state: &State) -> Result<()> {
-        self.optimizer.load_state(&state.nested("optimizer"))?;
-        self.schedule.load_state(&state.nested("schedule"))?;
-        for (i, transform) in self.transforms.iter_mut().enumerate() {
-            transform.load_state(&state.nested(&format!("transform.{i}")), self.optimizer.params())?;
-        }
-        self.average.as_mut().map_or(Ok(()), |average| average.load_state(&state.nested("average")))
+        self.update.load_state(state)
     }
 }
