@@ -13,6 +13,7 @@
 //! | [`Forecaster`], [`walk_forward`] | time series: forecasts with intervals, and how good they are |
 //! | [`SeasonalNaive`], [`DLinear`], [`RevIn`] | the baselines to show beside it; what takes out a window's level |
 //! | [`Seq2seq`], [`Seq2seqStep`] | sequence to sequence with attention: training, greedy and beam search |
+//! | [`LanguageModel`], [`LanguageModelStep`] | the next token from those before it: training along a text, streaming generation |
 //! | [`Ctc`], [`ctc_greedy`], [`CtcBeamSearch`] | labels without their times: the loss, and reading them off |
 //! | [`SequenceClassifier`], [`SequenceTagger`] | a class for each sequence, or for each of its steps |
 //!
@@ -38,12 +39,13 @@ mod ctc;
 mod decode;
 mod encoder;
 mod forecast;
+mod language_model;
 // Not public: the facade's prelude takes in this crate and that of convolutional networks, which has a module of this name.
 mod layers;
 mod lengths;
 mod pooling;
-mod tagger;
 mod seq2seq;
+mod tagger;
 
 pub use attention::{Attended, AttentionMemory, AttentionScore, EncoderAttention};
 pub use classifier::SequenceClassifier;
@@ -54,14 +56,17 @@ pub use forecast::{
     DLinear, Decoding, ForecastScores, Forecaster, ForecasterConfig, IntervalScores, RevIn, SeasonalNaive, WindowLevel,
     WindowNorm, walk_forward,
 };
+pub use language_model::{
+    GeneratedTokens, LanguageModel, LanguageModelConfig, LanguageModelState, LanguageModelStep, RecurrentKind,
+};
 pub use layers::*;
 pub use pooling::SequencePooling;
+pub use seq2seq::{
+    Decoded, Hypothesis, SearchConfig, Seq2seq, Seq2seqCell, Seq2seqConfig, Seq2seqState, Seq2seqStep, TeacherForcing,
+};
 pub use tagger::SequenceTagger;
 
 /// The README's examples.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
-pub use seq2seq::{
-    Decoded, Hypothesis, SearchConfig, Seq2seq, Seq2seqCell, Seq2seqConfig, Seq2seqState, Seq2seqStep, TeacherForcing,
-};
