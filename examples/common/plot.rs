@@ -83,11 +83,14 @@ impl Plot {
             svg += &text(LEFT - 8.0, y + 4.5, &label, "faint", "end");
         }
         let steps = self.times.len();
-        let every = steps.div_ceil(5).max(1);
+        // As many as stand beside each other, a letter being 8 wide.
+        let longest = self.times.iter().map(|time| short(time).len()).max().unwrap_or(0);
+        let labels = ((RIGHT - LEFT) / (8 * longest + 16) as f64).clamp(1.0, 5.0) as usize;
+        let every = steps.div_ceil(labels).max(1);
         for (step, time) in self.times.iter().enumerate().skip(every / 2).step_by(every) {
             let x = scale.x(step);
             svg += &line((x, BOTTOM), (x, BOTTOM + 5.0), "start", "");
-            svg += &text(x, BOTTOM + 20.0, time, "faint", "middle");
+            svg += &text(x, BOTTOM + 20.0, short(time), "faint", "middle");
         }
         let start = scale.x(self.history.len().saturating_sub(1));
         svg += &line((start, TOP), (start, BOTTOM), "start", "4 4");
@@ -155,6 +158,11 @@ impl Scale {
         let ticks = (0..12).map(|i| (first + f64::from(i)) * step).take_while(|&tick| tick <= self.high);
         ticks.map(|tick| (tick, format!("{tick:.digits$}"))).collect()
     }
+}
+
+/// A date and a time of day without its seconds, where these are 0.
+fn short(time: &str) -> &str {
+    time.strip_suffix(":00").filter(|short| short.len() == "2024-01-31 15:00".len()).unwrap_or(time)
 }
 
 fn text(x: f64, y: f64, content: &str, class: &str, anchor: &str) -> String {
