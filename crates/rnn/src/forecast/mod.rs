@@ -73,7 +73,7 @@ impl ForecasterConfig {
             ("hidden_size", self.hidden_size),
         ];
         sizes.into_iter().try_for_each(|(what, size)| expect_positive(what, size))?;
-        if self.num_values() % 2 == 0 {
+        if self.num_values().is_multiple_of(2) {
             return Err(Error::invalid(
                 "num_quantiles",
                 "an odd number: the middle one is the forecast",
