@@ -308,7 +308,7 @@ fn config(args: &Args, series: &TimeSeries, train: usize) -> ForecasterConfig {
     let segments = (train / 4 / half).clamp(1, 15);
     let input_len = args.input_len.unwrap_or(segments * half);
     // The longest segment of at most half a horizon that the input is made of.
-    let segment_len = (1..=half).rev().find(|len| input_len % len == 0).unwrap_or(1);
+    let segment_len = (1..=half).rev().find(|len| input_len.is_multiple_of(*len)).unwrap_or(1);
     let decoding = match args.decoding {
         None | Some(DecodingName::Segments) => Decoding::Segments { segment_len },
         Some(DecodingName::Direct) => Decoding::Direct,
