@@ -93,6 +93,7 @@ fn a_resumed_run_goes_on_with_the_same_buckets() {
     let mut epoch: Vec<(usize, usize)> =
         all[..12].iter().flat_map(|(s, t)| s.iter().copied().zip(t.iter().copied())).collect();
     let mut expected = lengths();
-    (epoch.sort_unstable(), expected.sort_unstable());
+    epoch.sort_unstable();
+    expected.sort_unstable();
     assert_eq!(epoch, expected);
 }
