@@ -90,7 +90,7 @@ fn train(args: &Args) -> anyhow::Result<()> {
         .schedule(OneCycle::new(run.lr))
         .transform(ClipNorm::new(1.0))
         .label_smoothing(0.1);
-    let trainer = trainer.with(RestoreBest::default());
+    let trainer = trainer.with(RestoreBest::on("validation_loss"));
     let fitted = trainer.fit(step, loader(train, run.batch_size)?, loader(validation, 64)?)?;
     let fitted = common::finished(fitted)?;
 

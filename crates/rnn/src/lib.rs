@@ -40,6 +40,4 @@ pub use attention::{Attended, AttentionMemory, AttentionScore, EncoderAttention}
 pub use ctc::Ctc;
 pub use decode::{CtcBeamSearch, CtcHypothesis, PrefixScorer, ctc_greedy};
 pub use layers::*;
-pub use seq2seq::{
-    Decoded, Hypothesis, SearchConfig, Seq2seq, Seq2seqCell, Seq2seqConfig, Seq2seqState, Seq2seqStep, TeacherForcing,
-};
+pub use seq2seq::{Decoded, Hypothesis, SearchConfig, Seq2seq, Seq2seqCell, Seq2seqConfig, Seq2seqState, Seq2seqStep};
