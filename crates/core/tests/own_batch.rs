@@ -7,7 +7,7 @@ use candle_core::Device;
 use glassbox_core::dataset::{DataLoader, Padded, Sequence, VecDataset};
 use glassbox_core::train::callbacks::Checkpoints;
 use glassbox_core::train::{Progress, Score, Scores, StepReport};
-use glassbox_core::{ParamStore, Result, RunDir, Seed, State, TrainStep, Trainer};
+use glassbox_core::{Init, ParamStore, Result, RunDir, Seed, State, TrainStep, Trainer};
 
 /// Source and target.
 type Pair = (Padded, Padded);
@@ -22,7 +22,7 @@ struct Witness {
 impl Witness {
     fn new() -> Result<Self> {
         let params = ParamStore::new(Seed(1), &Device::Cpu);
-        params.root().param("weight", 1, glassbox_core::Init::Zeros)?;
+        params.root().param("weight", 1, Init::Zeros)?;
         Ok(Self { params, seen: vec![], validated: 0 })
     }
 }

@@ -39,7 +39,7 @@ pub use folder::{AudioFolder, Recording};
 pub use mel::{LogMel, LogScale, MelConfig, MelFilters, MelScale, MelSpectrogram};
 pub use mfcc::{Mfcc, MfccConfig};
 pub use name::NamePattern;
-pub use normalize::{FitLength, NormalizeFeatures};
+pub use normalize::{FitLength, NormalizeFeatures, NormalizeRecording};
 pub use resample::{Resampler, resample};
 pub use spectrogram::{Padding, Spectrogram, SpectrogramConfig};
 pub use wav::{SampleFormat, encode_wav, parse_wav, read_wav, write_wav};

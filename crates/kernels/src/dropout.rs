@@ -91,7 +91,7 @@ impl Mask {
                 dims.into()
             }
         };
-        let mask = self.times(&vec![1f32; shape.elem_count()], &shape);
+        let mask = self.times(&vec![1f64; shape.elem_count()], &shape);
         let mask = Tensor::from_vec(mask, shape, &Device::Cpu)?.to_dtype(xs.dtype())?.to_device(xs.device())?;
         xs.broadcast_mul(&mask)
     }

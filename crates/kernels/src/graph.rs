@@ -54,7 +54,7 @@ impl Function for Add {
     ) -> Result<Vec<Option<Tensor>>> {
         let [Some(grad)] = grads else { candle_core::bail!("add: backward without a gradient") };
         let of_b = || match inputs[1].elem_count() {
-            len if len == grad.elem_count() => Ok(grad.clone()),
+            len if len == grad.elem_count() => grad.reshape(inputs[1].shape()),
             len => by_float!("add", grad.dtype(), T => with_values::<T, _, 1>([grad], |[grad]| {
                 tensor(column_sums(grad, len), inputs[1].shape())
             })),

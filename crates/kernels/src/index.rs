@@ -81,13 +81,7 @@ pub fn scatter_add(xs: &Tensor, ids: &Tensor, src: &Tensor, dim: usize) -> Resul
         );
     }
     let places = Places::new("scatter_add", ids, dim, num)?;
-    if is_fused(xs) {
-        apply2(xs, src, ScatterAdd(places))
-    } else {
-        // Onto zeros, since Candle's gradient of what is added to is wrong.
-        let ids = ids.contiguous()?.to_device(xs.device())?;
-        xs + xs.zeros_like()?.scatter_add(&ids, &src.contiguous()?, dim)?
-    }
+    if is_fused(xs) { apply2(xs, src, ScatterAdd(places)) } else { composed_scatter_add(xs, ids, src, dim) }
 }
 
 fn check_dim(name: &str, xs: &Tensor, dim: usize) -> Result<usize> {
@@ -99,6 +93,18 @@ fn check_dim(name: &str, xs: &Tensor, dim: usize) -> Result<usize> {
 
 fn composed_gather(xs: &Tensor, ids: &Tensor, dim: usize) -> Result<Tensor> {
     xs.contiguous()?.gather(&ids.contiguous()?.to_device(xs.device())?, dim)
+}
+
+/// Onto zeros, since Candle's gradient of what is added to is wrong; and all of one size along `dim`, where it fails.
+fn composed_scatter_add(xs: &Tensor, ids: &Tensor, src: &Tensor, dim: usize) -> Result<Tensor> {
+    let (len, n) = (xs.dim(dim)?, ids.dim(dim)?);
+    let size = len.max(n);
+    let padded = |t: &Tensor| t.contiguous()?.pad_with_zeros(dim, 0, size - n);
+    let mut shape = xs.dims().to_vec();
+    shape[dim] = size;
+    let zeros = Tensor::zeros(shape, xs.dtype(), xs.device())?;
+    let sums = zeros.scatter_add(&padded(ids)?.to_device(xs.device())?, &padded(src)?, dim)?;
+    xs + sums.narrow(dim, 0, len)?
 }
 
 /// A tensor seen as (outer, len, inner), where `len` is the dimension of the ids.

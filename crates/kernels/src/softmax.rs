@@ -57,6 +57,10 @@ pub(crate) fn composed_log_softmax(xs: &Tensor, dim: usize) -> Result<Tensor> {
 
 /// `xs` less its maximum, which is a constant as far as the gradient goes: the result does not depend on it.
 fn shifted(xs: &Tensor, dim: usize) -> Result<Tensor> {
+    if xs.elem_count() == 0 {
+        // Which has no maximum.
+        return Ok(xs.clone());
+    }
     xs.broadcast_sub(&xs.max_keepdim(dim)?.detach())
 }
 

@@ -1,4 +1,6 @@
-//! Checks a function's gradients against central differences in f64.
+//! Checks a function's gradients against central differences in f64, and lets operations be composed of Candle's.
+
+use std::cell::Cell;
 
 use candle_core::{DType, Device, Tensor, Var};
 
@@ -52,6 +54,27 @@ pub fn values(shape: impl Into<candle_core::Shape>, seed: u64) -> Result<Tensor>
         })
         .collect();
     Tensor::from_vec(data, shape, &Device::Cpu)
+}
+
+thread_local! {
+    static COMPOSING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `run` with every operation on this thread composed of Candle's, as on a device without kernels of ours.
+pub fn composed<R>(run: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            COMPOSING.set(self.0);
+        }
+    }
+    let _restore = Restore(COMPOSING.replace(true));
+    run()
+}
+
+/// Whether this thread is in [`composed`].
+pub(crate) fn is_composing() -> bool {
+    COMPOSING.get()
 }
 
 fn leaf(tensor: &Tensor, transposed: bool) -> Result<Var> {

@@ -1,10 +1,12 @@
 //! Attention of a decoder over an encoder's states.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use glassbox_core::{Activation, Error, Layer, Linear, Pass, Result, Site, TensorExt, VarBuilder};
 use glassbox_kernels::activation::activation;
 use glassbox_kernels::index::index_select;
 use serde::{Deserialize, Serialize};
+
+use crate::lengths::mask;
 
 /// How well a decoder's state q suits an encoder's state k.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +30,7 @@ pub enum AttentionScore {
 /// none.
 ///
 /// ```
-/// use candle_core::{Device, Tensor};
+/// use candle_core::{DType, Device, Tensor};
 /// use glassbox_core::{ParamStore, Pass, Seed};
 /// use glassbox_rnn::{AttentionScore, EncoderAttention};
 ///
@@ -186,19 +188,4 @@ impl AttentionMemory {
             mask: self.mask.as_ref().map(pick).transpose()?,
         })
     }
-}
-
-/// 0 where a sample's step is before its length, else −∞: (batch, 1, seq_len).
-fn mask(lengths: &[usize], states: &Tensor) -> Result<Tensor> {
-    let (batch, seq_len, _) = states.dims3()?;
-    if lengths.len() != batch {
-        return Err(Error::invalid("lengths", format!("{batch}, one for each sample"), lengths.len()));
-    }
-    if let Some((i, length)) = lengths.iter().enumerate().find(|(_, len)| !(1..=seq_len).contains(*len)) {
-        return Err(Error::invalid(format!("length of sample {i}"), format!("from 1 to {seq_len}"), length));
-    }
-    let inside = |step: usize, length: usize| if step < length { 0.0 } else { f32::NEG_INFINITY };
-    let mask: Vec<f32> = lengths.iter().flat_map(|&len| (0..seq_len).map(move |step| inside(step, len))).collect();
-    let mask = Tensor::from_vec(mask, (batch, 1, seq_len), &Device::Cpu)?;
-    Ok(mask.to_dtype(states.dtype())?.to_device(states.device())?)
 }

@@ -7,6 +7,7 @@ mod memory;
 mod padded;
 mod sampler;
 mod split;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod wrappers;
@@ -25,6 +26,7 @@ pub use memory::{TensorDataset, VecDataset};
 pub use padded::{Padded, Sequence};
 pub use sampler::{Sampler, WeightedSampler, class_balanced_weights};
 pub use split::Fold;
+pub use stream::StreamBatch;
 pub use wrappers::{Concat, Map, Subset};
 
 /// A sized, indexable collection of samples.

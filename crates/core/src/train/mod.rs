@@ -19,6 +19,6 @@ pub use callback::Callback;
 pub use run::Run;
 pub use run_dir::RunDir;
 pub use step::{Progress, Score, Scores, StepReport, TrainStep};
-pub use supervised::SupervisedStep;
+pub use supervised::{Supervised, SupervisedStep};
 pub use trainer::{Ended, Fitted, Trainer};
 pub use update::Update;

@@ -1,6 +1,8 @@
 //! Training a model on inputs with targets.
 
-use candle_core::Device;
+use std::marker::PhantomData;
+
+use candle_core::{Device, Tensor};
 
 use super::{Progress, Score, Scores, StepReport, TrainStep, Update};
 use crate::metric::Mean;
@@ -8,21 +10,58 @@ use crate::{
     Batch, GradTransform, Layer, Loss, Metric, Optimizer, ParamStore, Pass, Result, Schedule, State, TensorExt,
 };
 
+/// A model that learns targets from inputs, given batches of type `B`.
+///
+/// Every [`Layer`] is one for a [`Batch`]. A model of its own kind of batch says what it takes from it:
+///
+/// ```
+/// use candle_core::Tensor;
+/// use glassbox_core::dataset::Padded;
+/// use glassbox_core::{Layer, Linear, Pass, Result, TensorExt, train::Supervised};
+///
+/// /// Classifies sequences by their features' sum.
+/// struct BagOfFeatures(Linear);
+///
+/// impl Supervised<(Padded, Tensor)> for BagOfFeatures {
+///     fn answer(&self, (sequences, classes): &(Padded, Tensor), pass: &Pass) -> Result<(Tensor, Tensor)> {
+///         // What pads is 0.
+///         Ok((self.0.forward(&sequences.values.sum(1)?, pass)?, classes.clone()))
+///     }
+/// }
+/// ```
+pub trait Supervised<B = Batch>: Send {
+    /// The model's outputs for a batch and the targets that belong to them, as the loss and the metrics take them: the same
+    /// number of each, along their first dimensions.
+    ///
+    /// # Errors
+    /// A batch that does not suit the model.
+    fn answer(&self, batch: &B, pass: &Pass) -> Result<(Tensor, Tensor)>;
+}
+
+impl<M: Layer> Supervised for M {
+    fn answer(&self, batch: &Batch, pass: &Pass) -> Result<(Tensor, Tensor)> {
+        Ok((self.forward(&batch.input, pass)?, batch.target.clone()))
+    }
+}
+
 /// Forward, loss, backward, update: a model that learns targets from inputs.
 ///
-/// On the first step every trainable parameter must get a gradient.
-pub struct SupervisedStep<M, L> {
+/// `B` is the batches' type; a [`Layer`] takes a [`Batch`], other models what they are [`Supervised`] for. On the first step
+/// every trainable parameter must get a gradient.
+pub struct SupervisedStep<M, L, B = Batch> {
     model: M,
     loss: L,
     update: Update,
     metrics: Vec<Box<dyn Metric>>,
     validation_loss: Mean,
+    batch: PhantomData<fn(&B)>,
 }
 
-impl<M: Layer, L: Loss> SupervisedStep<M, L> {
+impl<M: Supervised<B>, L: Loss, B> SupervisedStep<M, L, B> {
     /// Trains `model`, whose parameters `optimizer` holds, to make `loss` small, at a constant rate.
     pub fn new(model: M, loss: L, optimizer: impl Optimizer + 'static) -> Self {
-        Self { model, loss, update: Update::new(optimizer), metrics: vec![], validation_loss: Mean::default() }
+        let batch = PhantomData;
+        Self { model, loss, update: Update::new(optimizer), metrics: vec![], validation_loss: Mean::default(), batch }
     }
 
     /// The learning rate follows `schedule`.
@@ -55,25 +94,30 @@ impl<M: Layer, L: Loss> SupervisedStep<M, L> {
     }
 }
 
-impl<M: Layer, L: Loss> TrainStep for SupervisedStep<M, L> {
-    type Batch = Batch;
+impl<M, L, B> TrainStep for SupervisedStep<M, L, B>
+where
+    M: Supervised<B>,
+    L: Loss,
+    B: Send + Sync + 'static,
+{
+    type Batch = B;
 
     fn device(&self) -> Device {
         self.update.params().device().clone()
     }
 
-    fn train(&mut self, batch: &Batch, progress: &Progress) -> Result<StepReport> {
-        let outputs = self.model.forward(&batch.input, &Pass::train(progress.seed))?;
-        let loss = self.loss.forward(&outputs, &batch.target)?;
+    fn train(&mut self, batch: &B, progress: &Progress) -> Result<StepReport> {
+        let (outputs, targets) = self.model.answer(batch, &Pass::train(progress.seed))?;
+        let loss = self.loss.forward(&outputs, &targets)?;
         let (value, values) = self.update.step(&loss, progress)?;
-        Ok(StepReport { loss: value, samples: batch.input.dim(0)?, values })
+        Ok(StepReport { loss: value, samples: targets.dim(0)?, values })
     }
 
-    fn validate(&mut self, batch: &Batch) -> Result<()> {
-        let outputs = self.model.forward(&batch.input, &Pass::eval())?;
-        let loss = self.loss.forward(&outputs, &batch.target)?.to_f64()?;
-        self.validation_loss.update(loss, batch.input.dim(0)? as f64);
-        self.metrics.iter_mut().try_for_each(|metric| metric.update(&outputs, &batch.target))
+    fn validate(&mut self, batch: &B) -> Result<()> {
+        let (outputs, targets) = self.model.answer(batch, &Pass::eval())?;
+        let loss = self.loss.forward(&outputs, &targets)?.to_f64()?;
+        self.validation_loss.update(loss, targets.dim(0)? as f64);
+        self.metrics.iter_mut().try_for_each(|metric| metric.update(&outputs, &targets))
     }
 
     fn scores(&mut self) -> Result<Scores> {

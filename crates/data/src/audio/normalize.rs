@@ -35,7 +35,8 @@ impl Transform for FitLength {
 const MAX_FITTED: usize = 1 << 30;
 
 /// Each feature of a recording less its mean over time, divided by its standard deviation (of the population, and at
-/// least 1e-5): takes out what microphone and room add. Known as cepstral mean and variance normalisation.
+/// least 1e-5): takes out what microphone and room add. Known as cepstral mean and variance normalisation. Of a recording of
+/// one word it takes out part of the word, too: see [`NormalizeRecording`].
 ///
 /// # Shapes
 /// (frames, features) to the same.
@@ -53,6 +54,26 @@ impl Transform for NormalizeFeatures {
             let std = variance.sqrt().max(1e-5);
             column().for_each(|i| values[i] = ((f64::from(values[i]) - mean) / std) as f32);
         }
+        to_tensor(values, frames, num_features)
+    }
+}
+
+/// All features of a recording less their mean, divided by their standard deviation (of the population, and at least 1e-5):
+/// of log-mel bands it takes out how loud the recording is, and keeps how its spectrum is shaped.
+///
+/// # Shapes
+/// (frames, features) to the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NormalizeRecording;
+
+impl Transform for NormalizeRecording {
+    fn apply(&self, features: &Tensor, _rng: &mut Rng) -> Result<Tensor> {
+        let (frames, num_features, mut values) = matrix(features, "NormalizeRecording", "(frames, features)")?;
+        let count = values.len().max(1) as f64;
+        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
+        let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / count;
+        let std = variance.sqrt().max(1e-5);
+        values.iter_mut().for_each(|v| *v = ((f64::from(*v) - mean) / std) as f32);
         to_tensor(values, frames, num_features)
     }
 }

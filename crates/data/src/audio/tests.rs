@@ -250,6 +250,8 @@ fn lengths_and_scales_are_made_equal() {
     }
     let normal = rows(&apply(&NormalizeFeatures, &tensor(&[&[1.0, 7.0], &[3.0, 7.0]]), 1));
     assert_eq!(normal, [[-1.0, 0.0], [1.0, 0.0]]);
+    let normal = rows(&apply(&NormalizeRecording, &tensor(&[&[1.0, 5.0], &[5.0, 1.0]]), 1));
+    assert_eq!(normal, [[-1.0, 1.0], [1.0, -1.0]]);
 }
 
 #[test]

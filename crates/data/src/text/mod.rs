@@ -33,8 +33,9 @@ use crate::source::{decompressed, open, read_error};
 pub use chars::CharVocab;
 #[cfg(feature = "tokenizers")]
 pub use file::TokenizerFile;
+pub use glassbox_core::dataset::StreamBatch;
 pub use parallel::{EmptyLines, ParallelCorpus, TokenPairs};
-pub use stream::{StreamBatch, StreamBatches};
+pub use stream::StreamBatches;
 pub use windows::TokenWindows;
 pub use words::WordVocab;
 

@@ -1,7 +1,7 @@
 //! Batches that go on where the one before ended.
 
 use candle_core::{Device, Tensor};
-use glassbox_core::dataset::{Collate, DataLoader};
+use glassbox_core::dataset::{DataLoader, StreamBatch};
 use glassbox_core::{Dataset, Error, Result, Rng};
 
 use crate::images::out_of_range;
@@ -33,18 +33,6 @@ pub struct StreamBatches {
     targets: Tensor,
     row_len: usize,
     seq_len: usize,
-}
-
-/// One step along all parts of a stream.
-#[derive(Clone, Debug)]
-pub struct StreamBatch {
-    /// (batch, seq_len), u32.
-    pub input: Tensor,
-    /// The same, moved on by one token.
-    pub target: Tensor,
-    /// Its place in the epoch, counted from 0: the state that it starts from is that after batch `step - 1`, and a fresh
-    /// one at 0.
-    pub step: usize,
 }
 
 impl StreamBatches {
@@ -88,21 +76,5 @@ impl Dataset for StreamBatches {
         let steps = self.seq_len.min(self.row_len - start);
         let part = |rows: &Tensor| rows.narrow(1, start, steps)?.contiguous();
         Ok(StreamBatch { input: part(&self.inputs)?, target: part(&self.targets)?, step: index })
-    }
-}
-
-impl Collate for StreamBatch {
-    type Batch = Self;
-
-    fn collate(items: Vec<Self>) -> Result<Self> {
-        let one = |items: [Self; 1]| items.into_iter().next();
-        let count = items.len();
-        let only = <[Self; 1]>::try_from(items).ok().and_then(one);
-        only.ok_or_else(|| Error::invalid("batch size of a stream's loader", "1: a sample is a whole batch", count))
-    }
-
-    fn to_device(batch: Self, device: &Device) -> Result<Self> {
-        let (input, target) = (batch.input.to_device(device)?, batch.target.to_device(device)?);
-        Ok(Self { input, target, ..batch })
     }
 }

@@ -8,10 +8,14 @@ use candle_core::Tensor;
 
 use super::geometry::Geometry;
 use crate::Result;
+use crate::cpu::of_nothing;
 
 /// The output of `geometry` from `xs` and `weight`.
 pub(super) fn output(geometry: &Geometry, xs: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let mut g = *geometry;
+    if xs.elem_count() == 0 {
+        return of_nothing((xs.dim(0)?, g.out_channels, g.output[0], g.output[1]), &[xs, weight]);
+    }
     for axis in 0..2 {
         // What nothing depends on may as well agree with the other axis.
         if g.output[axis] == 1 {

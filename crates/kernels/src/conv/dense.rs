@@ -195,7 +195,7 @@ fn transpose_each<T: Element>(from: &[T], count: usize, rows: usize, columns: us
 }
 
 /// Sets each plane of `xs` (images, channels, plane) to its channel's value.
-fn fill_channels<T: Element>(xs: &mut [T], plane: usize, values: &[T]) {
+pub(super) fn fill_channels<T: Element>(xs: &mut [T], plane: usize, values: &[T]) {
     for (xs, &value) in xs.chunks_exact_mut(plane).zip(values.iter().cycle()) {
         xs.fill(value);
     }

@@ -15,17 +15,17 @@ mod transpose;
 mod windows;
 
 pub(crate) use adapter::{apply1, apply2, apply3};
-pub(crate) use chunks::{
-    CHUNK, chunks, copy_in_chunks, copy_rows, map3, rows, rows_per_chunk, zero_rows, zeros_in_chunks,
-};
-pub(crate) use collect::{collect, collect_rows};
+pub(crate) use chunks::{CHUNK, chunks, rows, rows_per_chunk};
+pub(crate) use collect::{collect, collect_rows, copy_in_chunks, copy_rows, map3, zero_rows, zeros_in_chunks};
 pub(crate) use element::{Element, by_float};
 pub(crate) use function::{Function, add_values, record, reshape};
 pub(crate) use ids::{checked_ids, map_ids};
 pub(crate) use math::Float;
 pub(crate) use product::{Matrix, par_product, product, product_of};
 pub(crate) use random::{Dropout, Kept};
-pub(crate) use storage::{check_same_kind, is_fused, output, row_offset, tensor, values, with_all_values, with_values};
+pub(crate) use storage::{
+    check_same_kind, is_fused, of_nothing, output, row_offset, tensor, values, with_all_values, with_values,
+};
 pub(crate) use sum::{planes_of_channel, sum_by, sum_f64, sum_rows};
 pub(crate) use transpose::transpose_into;
 pub(crate) use windows::outputs_inside;

@@ -9,6 +9,10 @@ use crate::Result;
 
 /// Whether the fused CPU kernels serve `tensor`; anything else is composed of Candle's operations.
 pub(crate) fn is_fused(tensor: &Tensor) -> bool {
+    #[cfg(any(test, feature = "testkit"))]
+    if crate::testkit::is_composing() {
+        return false;
+    }
     tensor.device().is_cpu() && matches!(tensor.dtype(), DType::F32 | DType::F64)
 }
 
@@ -26,6 +30,10 @@ pub(crate) fn check_same_kind(name: &str, reference: &Tensor, what: &str, other:
 /// The values that `layout` sees of `storage`, in row-major order; copied only where they are not contiguous.
 pub(crate) fn values<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [T]>> {
     let all = storage.as_slice::<T>()?;
+    if layout.shape().elem_count() == 0 {
+        // A view of nothing may begin beyond its storage.
+        return Ok(Cow::Borrowed(&[]));
+    }
     Ok(match layout.contiguous_offsets() {
         Some((start, end)) => Cow::Borrowed(&all[start..end]),
         None => Cow::Owned(gather(all, layout)),
@@ -85,6 +93,13 @@ pub(crate) fn with_all_values<T: WithDType, R>(
 /// A CPU tensor of `data`.
 pub(crate) fn tensor<T: Element>(data: Vec<T>, shape: &Shape) -> Result<Tensor> {
     Tensor::from_vec(data, shape.clone(), &Device::Cpu)
+}
+
+/// A tensor without elements on `operands`, whose gradients are then zeros: Candle's convolution fails without samples, and
+/// its elementwise operations drop the gradient of their second operand.
+pub(crate) fn of_nothing(shape: impl Into<Shape>, operands: &[&Tensor]) -> Result<Tensor> {
+    let sums = operands.iter().map(|xs| xs.sum_all()?.reshape(1)).collect::<Result<Vec<_>>>()?;
+    Tensor::cat(&sums, 0)?.narrow(0, 0, 0)?.reshape(shape.into())
 }
 
 /// What a custom op's `cpu_fwd` returns.

@@ -9,7 +9,8 @@ use rayon::prelude::*;
 use super::{Pool1dParams, Pool2dParams, Windows, as_image, dims4};
 use crate::Result;
 use crate::cpu::{
-    Element, apply1, by_float, is_fused, output, outputs_inside, simd, tensor, values, with_values, zeros_in_chunks,
+    Element, apply1, by_float, is_fused, of_nothing, output, outputs_inside, simd, tensor, values, with_values,
+    zeros_in_chunks,
 };
 
 /// The largest element of each window, as PyTorch's `max_pool2d`.
@@ -199,6 +200,9 @@ impl CustomOp1 for MaxPool {
 fn max_pool2d_composed(xs: &Tensor, windows: &[Windows; 2]) -> Result<Tensor> {
     let [rows, columns] = windows;
     let (n, c, _, _) = xs.dims4()?;
+    if n * c == 0 {
+        return of_nothing((n, c, rows.output, columns.output), &[xs]);
+    }
     let (taps, outputs) = (rows.kernel * columns.kernel, rows.output * columns.output);
     let table = window_table(rows, columns);
     let table = Tensor::from_vec(table, (taps, outputs), xs.device())?;

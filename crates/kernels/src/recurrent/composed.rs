@@ -5,10 +5,14 @@ use candle_core::Tensor;
 use super::cell::Cell;
 use super::{Direction, Inputs};
 use crate::Result;
+use crate::cpu::of_nothing;
 
 /// As [`super::op::apply`].
 pub(super) fn apply<C: Cell>(inputs: &Inputs) -> Result<Vec<Tensor>> {
     let (batch, seq_len, _) = inputs.xs.dims3()?;
+    if batch == 0 {
+        return without_samples::<C>(inputs, seq_len);
+    }
     let running = inputs.lengths.map(|lengths| running(lengths, seq_len, inputs.xs)).transpose()?;
     let xs = match &running {
         // What lies beyond a sample's length may be anything.
@@ -24,6 +28,15 @@ pub(super) fn apply<C: Cell>(inputs: &Inputs) -> Result<Vec<Tensor>> {
     let mut outputs = vec![Tensor::cat(&sequences, 2)?];
     outputs.append(&mut states);
     Ok(outputs)
+}
+
+/// The outputs of no samples at all, of whose steps Candle's operations make nothing but a panic.
+fn without_samples<C: Cell>(inputs: &Inputs, seq_len: usize) -> Result<Vec<Tensor>> {
+    let (hidden, directions) = (inputs.hidden_size(), inputs.directions.len());
+    let weights = inputs.directions.iter().flat_map(|d| [d.weights.weight_ih, d.weights.weight_hh]);
+    let operands: Vec<&Tensor> = std::iter::once(inputs.xs).chain(weights).collect();
+    let states = (0..directions * (1 + usize::from(C::CELL > 0))).map(|_| of_nothing((0, hidden), &operands));
+    std::iter::once(of_nothing((0, seq_len, directions * hidden), &operands)).chain(states).collect()
 }
 
 /// 1 where a sample is still running, else 0: (batch, seq_len, 1).

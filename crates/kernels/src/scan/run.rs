@@ -60,6 +60,9 @@ struct Job {
     columns: Range<usize>,
 }
 
+/// A job's columns of every step of a result.
+type Rows<'a, T> = Vec<&'a mut [T]>;
+
 impl Sizes {
     fn of(states: &Tensor) -> Result<Self> {
         let (batch, seq_len, features) = states.dims3()?;
@@ -73,7 +76,7 @@ impl Sizes {
     }
 
     /// What each job writes of `out`: its columns of every step.
-    fn split<T>(self, out: &mut [T]) -> Vec<Vec<&mut [T]>> {
+    fn split<T>(self, out: &mut [T]) -> Vec<Rows<'_, T>> {
         let blocks = self.features.div_ceil(BLOCK);
         let mut parts: Vec<_> = (0..self.batch * blocks).map(|_| Vec::with_capacity(self.seq_len)).collect();
         for (row, values) in out.chunks_mut(self.features.max(1)).enumerate() {
@@ -101,7 +104,7 @@ impl Sizes {
     fn forward<T: Float, S: Step>(self, inputs: &[&[T]]) -> Vec<T> {
         let mut states = vec![T::zero(); inputs[0].len()];
         let small = states.len() <= 2 * CHUNK;
-        let one = |(job, mut rows): (Job, Vec<&mut [T]>)| {
+        let one = |(job, mut rows): (Job, Rows<'_, T>)| {
             let h0 = self.initial(inputs.get(2), &job);
             simd(
                 #[inline(always)]
@@ -124,7 +127,7 @@ impl Sizes {
     /// The gradients of x, y and h0, from the states of all steps and their gradients.
     fn backward<T: Float, S: Step>(self, states: &[T], grads: &[T], inputs: &[&[T]]) -> Vec<Vec<T>> {
         let (mut d_x, mut d_y) = (vec![T::zero(); states.len()], vec![T::zero(); states.len()]);
-        let one = |(job, (mut d_x, mut d_y)): (Job, (Vec<&mut [T]>, Vec<&mut [T]>))| {
+        let one = |(job, (mut d_x, mut d_y)): (Job, (Rows<'_, T>, Rows<'_, T>))| {
             let h0 = self.initial(inputs.get(2), &job);
             // The gradient of the state before the steps done.
             let mut carry = vec![T::zero(); job.columns.len()];

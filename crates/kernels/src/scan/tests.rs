@@ -53,7 +53,8 @@ fn fused_equals_composed() {
             // In f32 the rounding of some steps adds up; their weights fall off.
             for (dtype, tolerance) in [(DType::F64, 1e-13), (DType::F32, 5e-6)] {
                 let inputs = inputs(sizes).map(|t| t.to_dtype(dtype).unwrap());
-                for state in [true, false] {
+                // Composed, a single step from no state takes no part of `a`, which then has no gradient to compare.
+                for state in [true, false].into_iter().filter(|&state| state || sizes.1 > 1) {
                     let inputs = if state { &inputs[..] } else { &inputs[..2] };
                     let got = run(inputs, |t| fused(&t[0], &t[1], t.get(2)));
                     let want = run(inputs, |t| plain(&t[0], &t[1], t.get(2)));

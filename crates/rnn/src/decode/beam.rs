@@ -17,7 +17,7 @@ use super::{CtcHypothesis, log_probs};
 /// use candle_core::{Device, Tensor};
 /// use glassbox_rnn::CtcBeamSearch;
 ///
-/// let logits = Tensor::new(&[[[0f32, 1.0, 1.1], [1.0, 0.0, 0.0], [0.0, 1.0, 1.1]]], &Device::Cpu)?;
+/// let logits = Tensor::new(&[[[0f32, 4.0, 4.2], [4.0, 0.0, 0.0], [0.0, 4.0, 4.2]]], &Device::Cpu)?;
 /// let search = CtcBeamSearch::default();
 /// assert_eq!(search.decode(&logits, None)?[0][0].labels, [2, 2]);
 /// // A language in which 1 follows 2.

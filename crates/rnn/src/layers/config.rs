@@ -23,7 +23,7 @@ impl Options {
 }
 
 /// Fails where `value` is 0.
-pub(super) fn expect_positive(what: &str, value: usize) -> Result<()> {
+pub(crate) fn expect_positive(what: &str, value: usize) -> Result<()> {
     if value > 0 { Ok(()) } else { Err(Error::invalid(what, "at least 1", value)) }
 }
 

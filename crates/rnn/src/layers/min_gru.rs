@@ -11,7 +11,7 @@ use super::minimal::Minimal;
 /// z_t = sigmoid(W_z x_t + b_z); c_t = W_h x_t + b_h; h_t = (1 − z_t) h_(t−1) + z_t c_t.
 ///
 /// Gates and candidates do not see h_(t−1), so they are computed for all steps at once and only a scan is left: one layer
-/// is far cheaper than a GRU's, and two or three make up for what it cannot do. Stack them with an [`Linear`] or an MLP,
+/// is far cheaper than a GRU's, and two or three make up for what it cannot do. Stack them with a [`Linear`] or an MLP,
 /// normalisation and residual connections between.
 ///
 /// Parameters: `linear_z.weight`, `linear_h.weight` (hidden_size, input_size) and `.bias` (hidden_size), initially as

@@ -14,6 +14,7 @@ mod stack;
 mod state;
 mod weights;
 
+pub(crate) use config::expect_positive;
 pub use glassbox_kernels::recurrent::RnnActivation;
 pub use gru::{Gru, GruConfig};
 pub use lstm::{Lstm, LstmConfig};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Shape, Tensor};
+use glassbox_kernels::graph::add;
 use glassbox_kernels::optim::scaled;
 
 use crate::optim::{GradTransform, Gradients, check};
@@ -30,7 +31,7 @@ impl Accumulate {
     fn add(&mut self, param: &Param, gradient: &Tensor) -> Result<()> {
         expect_shape("gradient", param, gradient.shape())?;
         match self.sums.get_mut(param.name()) {
-            Some((_, sum)) => *sum = (&*sum + gradient)?,
+            Some((_, sum)) => *sum = add(sum, gradient)?,
             None => drop(self.sums.insert(param.name().to_string(), (param.clone(), gradient.clone()))),
         }
         Ok(())
