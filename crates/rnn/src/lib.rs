@@ -61,9 +61,7 @@ pub use language_model::{
 };
 pub use layers::*;
 pub use pooling::SequencePooling;
-pub use seq2seq::{
-    Decoded, Hypothesis, SearchConfig, Seq2seq, Seq2seqCell, Seq2seqConfig, Seq2seqState, Seq2seqStep, TeacherForcing,
-};
+pub use seq2seq::{Decoded, Hypothesis, SearchConfig, Seq2seq, Seq2seqCell, Seq2seqConfig, Seq2seqState, Seq2seqStep};
 pub use tagger::SequenceTagger;
 
 /// The README's examples.

@@ -17,7 +17,7 @@ use crate::{AttentionMemory, EncoderAttention, RecurrentState};
 pub use config::{Seq2seqCell, Seq2seqConfig};
 use network::{Network, NetworkState};
 pub use search::{Hypothesis, SearchConfig};
-pub use step::{Seq2seqStep, TeacherForcing};
+pub use step::Seq2seqStep;
 
 /// A recurrent encoder and decoder with attention (Luong et al. 2015, arXiv 1508.04025): translation, spelling,
 /// pronunciation, anything from one sequence of tokens to another.

@@ -1,7 +1,5 @@
 //! Training a [`Seq2seq`] on pairs of sequences.
 
-use std::sync::Arc;
-
 use candle_core::{D, DType, Device, Tensor};
 use glassbox_core::dataset::Padded;
 use glassbox_core::loss::{CrossEntropy, Loss};
@@ -14,7 +12,7 @@ use glassbox_core::{
 use super::Seq2seq;
 
 /// The share of the right tokens among those that the decoder is given in training, by where the run stands.
-pub type TeacherForcing = Arc<dyn Fn(&Progress) -> f64 + Send + Sync>;
+type TeacherForcing = Box<dyn Fn(&Progress) -> f64 + Send>;
 
 /// Trains a [`Seq2seq`] on batches of sources and targets, `(Padded, Padded)`: the mean cross-entropy of the targets'
 /// tokens after the first.
@@ -82,8 +80,8 @@ impl Seq2seqStep {
     ///
     /// Its own tokens are those that it says, without dropout, when given the right ones before, so that all steps are
     /// still taken at once (Mihaylova and Martins 2019, arXiv 1906.07651); below 1 a step costs a forward more.
-    pub fn teacher_forcing(self, share: impl Fn(&Progress) -> f64 + Send + Sync + 'static) -> Self {
-        Self { teacher_forcing: Some(Arc::new(share)), ..self }
+    pub fn teacher_forcing(self, share: impl Fn(&Progress) -> f64 + Send + 'static) -> Self {
+        Self { teacher_forcing: Some(Box::new(share)), ..self }
     }
 
     /// The model.
