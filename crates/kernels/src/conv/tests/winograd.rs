@@ -255,8 +255,11 @@ fn serves_what_it_computes() {
     assert_eq!(serves(xs, [32, 32, 4, 4], halve), [true; 3]);
     assert_eq!(serves(xs, [8, 32, 4, 4], halve), [false, true, true]);
     assert_eq!(serves([1, 32, 12, 12], [32, 32, 4, 4], halve), [false; 3]);
-    // Two outputs a side: a tile has no fewer products.
-    assert_eq!(serves([64, 32, 4, 4], [32, 32, 4, 4], halve), [false; 3]);
+    assert_eq!(serves([64, 32, 4, 4], [32, 32, 4, 4], halve), [true; 3]);
+    // Too many kernels for so few tiles.
+    assert_eq!(serves([64, 256, 4, 4], [512, 256, 4, 4], halve), [false, true, true]);
+    // One output: a tile has no fewer products.
+    assert_eq!(serves([512, 32, 2, 2], [32, 32, 4, 4], halve), [false; 3]);
     assert_eq!(serves(xs, [32, 32, 4, 4], base), [false; 3]);
     assert_eq!(serves(xs, [32, 32, 2, 2], halve), [false; 3]);
     assert_eq!(serves(xs, [32, 32, 4, 4], Conv2dParams { stride: [2, 1], ..base }), [false; 3]);

@@ -68,8 +68,10 @@ fn two_taps(g: &Geometry, direction: Direction, role: Role) -> Option<Tiles> {
     let pays = if g.stride == [1, 1] {
         from.min(to) >= 16 && outputs >= 1024
     } else {
-        let min_to = if direction == Direction::Output { 16 } else { 4 };
-        from >= 16 && to >= min_to && from * to >= 256 && outputs >= 256 && outputs * from >= 1 << 14
+        let is_output = direction == Direction::Output;
+        let shares_kernels = from * to <= 512 * outputs || !is_output;
+        let is_deep = from >= 16 && to >= if is_output { 16 } else { 4 } && from * to >= 256;
+        is_deep && shares_kernels && outputs >= 256 && outputs * from >= 1 << 14
     };
     (saves_a_third && pays).then_some(best.0)
 }
