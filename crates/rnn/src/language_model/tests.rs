@@ -128,7 +128,7 @@ fn step(config: LanguageModelConfig) -> LanguageModelStep {
 
 /// Where step `step` of `total` stands, in epochs of five.
 fn progress(step: u64, total: u64) -> Progress {
-    let (epoch, last_of_epoch) = ((step - 1) / 5 + 1, step % 5 == 0);
+    let (epoch, last_of_epoch) = ((step - 1) / 5 + 1, step.is_multiple_of(5));
     let seed = Seed(9).index(step);
     Progress { step, epoch, steps_per_epoch: 5, total_steps: Some(total), last_of_epoch, seed }
 }
