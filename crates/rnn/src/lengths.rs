@@ -18,7 +18,7 @@ pub(crate) fn expect_lengths(lengths: &[usize], batch: usize, seq_len: usize) ->
 
 /// `value(length)` at the steps of each sample that come before its length, `beyond` after: (batch, 1, seq_len), in the
 /// type and on the device of `like`, (batch, seq_len, …).
-pub(crate) fn by_step(lengths: &[usize], like: &Tensor, value: impl Fn(usize) -> f32, beyond: f32) -> Result<Tensor> {
+pub(crate) fn by_step(lengths: &[usize], like: &Tensor, value: impl Fn(usize) -> f64, beyond: f64) -> Result<Tensor> {
     let (batch, seq_len) = (like.dim(0)?, like.dim(1)?);
     expect_lengths(lengths, batch, seq_len)?;
     let mut values = Vec::with_capacity(batch * seq_len);
@@ -31,5 +31,5 @@ pub(crate) fn by_step(lengths: &[usize], like: &Tensor, value: impl Fn(usize) ->
 
 /// 0 at the steps that count, else −∞: (batch, 1, seq_len).
 pub(crate) fn mask(lengths: &[usize], like: &Tensor) -> Result<Tensor> {
-    by_step(lengths, like, |_| 0.0, f32::NEG_INFINITY)
+    by_step(lengths, like, |_| 0.0, f64::NEG_INFINITY)
 }

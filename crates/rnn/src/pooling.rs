@@ -64,7 +64,7 @@ impl Pool {
                 Kind::Last => Ok(last.clone()),
                 Kind::Mean => {
                     let whole = vec![sequence.dim(1)?; sequence.dim(0)?];
-                    let shares = by_step(lengths.unwrap_or(&whole), sequence, |length| 1.0 / length as f32, 0.0)?;
+                    let shares = by_step(lengths.unwrap_or(&whole), sequence, |length| 1.0 / length as f64, 0.0)?;
                     weighted(&shares, sequence)
                 }
                 Kind::Max => largest(sequence, lengths),
@@ -125,11 +125,11 @@ mod tests {
         pool.pool(&Encoded { sequence, last }, lengths, &Pass::eval()).unwrap().to_vec2().unwrap()
     }
 
-    /// f64, with weights of the mean and mask in f32: a third is off by 1e-8.
+    /// In f64, to a few roundings.
     #[track_caller]
     fn assert_close(got: &[Vec<f64>], want: [[f64; 2]; 2]) {
         for (got, want) in got.iter().flatten().zip(want.as_flattened()) {
-            assert!((got - want).abs() <= 1e-6, "expected {want}, got {got}");
+            assert!((got - want).abs() <= 1e-12, "expected {want}, got {got}");
         }
     }
 
