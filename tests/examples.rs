@@ -265,10 +265,11 @@ fn rnn_translate_learns_from_files_and_translates() {
     let lines = |name: &str| std::fs::read_to_string(out.join(name)).unwrap().lines().count();
     assert_eq!((lines("hypotheses.en"), lines("references.en")), (64, 64));
 
-    let translation = output("rnn_translate", &["--translate", "Zwei zwei DREI"], &out);
+    let translation = output("rnn_translate", &["--translate", "Zwei vier DREI zwei"], &out);
     let text = String::from_utf8_lossy(&translation.stdout);
-    assert_eq!(text.lines().count(), 5, "{text}");
-    assert!(text.lines().next().unwrap().ends_with("three two two"), "{text}");
+    // The search ends when no longer hypothesis can be better, so there may be fewer than its width.
+    assert!((1..=5).contains(&text.lines().count()), "{text}");
+    assert!(text.lines().next().unwrap().ends_with("two three four two"), "{text}");
 }
 
 #[test]
