@@ -130,15 +130,19 @@ fn transposed1d(draw: &mut Draw) -> Case {
     Case::new(params, operands, move |t| conv_transpose1d(&t[0], &t[1], t.get(2), &params))
 }
 
-fn transposed2d(draw: &mut Draw) -> Case {
-    let Setup { axes, groups, operands } = setup(draw, true);
-    let params = ConvTranspose2dParams {
+fn params_of_transposed(axes: &[Along; 2], groups: usize) -> ConvTranspose2dParams {
+    ConvTranspose2dParams {
         stride: axes.map(|axis| axis.stride),
         padding: axes.map(Along::cut),
         output_padding: axes.map(|axis| axis.output_padding),
         dilation: axes.map(|axis| axis.dilation),
         groups,
-    };
+    }
+}
+
+fn transposed2d(draw: &mut Draw) -> Case {
+    let Setup { axes, groups, operands } = setup(draw, true);
+    let params = params_of_transposed(&axes, groups);
     Case::new(params, operands, move |t| conv_transpose2d(&t[0], &t[1], t.get(2), &params))
 }
 
@@ -193,6 +197,25 @@ fn with_tail(draw: &mut Draw, training: bool) -> Case {
     })
 }
 
+/// A transposed convolution with batch normalisation and an activation.
+fn transposed_with_tail(draw: &mut Draw) -> Case {
+    let Setup { axes, groups, operands } = setup::<2>(draw, true);
+    let params = params_of_transposed(&axes, groups);
+    let outputs = operands[1].dims[1] * groups;
+    let has_bias = operands.len() == 3;
+    let inputs: Vec<Input> = operands.into_iter().chain([draw.input(&[outputs]), draw.input(&[outputs])]).collect();
+    let (mean, variance) = (draw.constant(&[outputs]), (draw.constant(&[outputs]) + 1.5).unwrap());
+    let function = draw.one_of(&[Activation::Relu, Activation::Silu, Activation::Tanh]);
+    Case::new((params, function), inputs, move |t| {
+        let (bias, rest) = if has_bias { (Some(&t[2]), &t[3..]) } else { (None, &t[2..]) };
+        let (mean, variance) = (typed(&mean, &t[0])?, typed(&variance, &t[0])?);
+        let statistics = Some((&mean, &variance));
+        let norm = TailBatchNorm { weight: Some(&rest[0]), bias: Some(&rest[1]), statistics, eps: 0.3 };
+        let tail = Tail { batch_norm: Some(norm), activation: Some(function), ..Tail::default() };
+        conv_transpose2d_with(&t[0], &t[1], bias, &params, &tail).map(|tailed| tailed.output)
+    })
+}
+
 #[test]
 fn of_sequences() {
     check("conv1d", case1d);
@@ -223,4 +246,5 @@ fn of_images_with_a_tail() {
         case
     });
     check("conv2d_with_tail", |draw| with_tail(draw, false));
+    check("conv_transpose2d_with_tail", transposed_with_tail);
 }
