@@ -105,3 +105,65 @@ fn tables() {
     std::fs::remove_file(&file).unwrap();
     fails("mlp_tabular", &["--data", &file, "--target", "c"], &out, &["table.csv"]);
 }
+
+#[test]
+fn recordings() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let data = path(&folder, "data");
+    let header = |codec: u16, bits: u16| {
+        let mut file = b"RIFF\x34\0\0\0WAVEfmt \x10\0\0\0".to_vec();
+        [codec, 1].iter().for_each(|n| file.extend(n.to_le_bytes()));
+        [8000, 8000 * u32::from(bits) / 8].iter().for_each(|n| file.extend(n.to_le_bytes()));
+        [bits / 8, bits].iter().for_each(|n| file.extend(n.to_le_bytes()));
+        file.extend(b"data\x10\0\0\0");
+        file.extend([1; 16]);
+        file
+    };
+    let case = |files: &[(&str, &[u8])], says: &[&str]| {
+        std::fs::create_dir(&data).unwrap();
+        files.iter().for_each(|(name, bytes)| std::fs::write(format!("{data}/{name}"), bytes).unwrap());
+        fails("rnn_speech", &["--data", &data], &out, says);
+        std::fs::remove_dir_all(&data).unwrap();
+    };
+    let good = header(1, 16);
+    case(&[], &["data", "no WAV files"]);
+    case(&[("notes.txt", b"x")], &["data", "no WAV files"]);
+    case(&[("seven.wav", &good)], &["seven.wav", "{class}_{speaker}_{index}"]);
+    case(&[("7_ann_0.wav", b"not a recording at all")], &["7_ann_0.wav", "RIFF"]);
+    case(&[("7_ann_0.wav", &good[..30])], &["7_ann_0.wav"]);
+    case(&[("7_ann_0.wav", &header(85, 16))], &["7_ann_0.wav", "MP3"]);
+    case(&[("7_ann_x.wav", &good), ("7_ann_9.wav", &good)], &["7_ann_x.wav", "whole number"]);
+    case(&[("7_ann_0.wav", &good)], &["at least one recording in each part"]);
+    // The class 8 has one recording: nothing to train on.
+    let three = [("7_ann_0.wav", &*good), ("7_ann_5.wav", &good), ("8_ann_0.wav", &good)];
+    case(&three, &["class `8`", "at least one recording to train on"]);
+    fails("rnn_speech", &["--data", &data], &out, &["data"]);
+    fails("rnn_speech", &["--listen", &data], &out, &["train first"]);
+}
+
+#[test]
+fn series() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    fails("rnn_forecast", &["--horizon", "400"], &out, &["horizon: expected at most", "400"]);
+    fails("rnn_forecast", &["--horizon", "0"], &out, &["at least 1"]);
+    fails("rnn_forecast", &["--horizon", "18446744073709551615"], &out, &["horizon"]);
+    fails("rnn_forecast", &["--input-len", "600"], &out, &["input_len + horizon", "600"]);
+    fails("rnn_forecast", &["--period", "5000"], &out, &["--period", "5000"]);
+    fails("rnn_forecast", &["--split", "10,20"], &out, &["--split", "three"]);
+    fails("rnn_forecast", &["--split", "600,20,1"], &out, &["at most 620"]);
+    let file = path(&folder, "series.csv");
+    let case = |text: &str, args: &[&str], says: &[&str]| {
+        std::fs::write(&file, text).unwrap();
+        fails("rnn_forecast", &[&["--data", &file], args].concat(), &out, says);
+    };
+    case("day,x\n2024-01-01,1\n2024-01-02,2\n2024-01-04,3\n", &[], &["series.csv:4", "irregular", "2024-01-04"]);
+    case("day,x\n2024-01-02,1\n2024-01-01,2\n", &[], &["series.csv:3", "out of order"]);
+    case("day,x\n2024-01-01,1\n2024-01-02,\n", &[], &["series.csv:3", "column `x`"]);
+    case("day,x\n2024-01-01,1\n2024-01-02,2\n", &["--columns", "y"], &["no value column `y`"]);
+    let rows: String = (1..=28).map(|day| format!("2024-02-{day:02},{day}\n")).collect();
+    case(&format!("day,x\n{rows}"), &["--horizon", "96"], &["horizon: expected at most", "96"]);
+    std::fs::remove_file(&file).unwrap();
+    fails("rnn_forecast", &["--data", &file], &out, &["series.csv"]);
+}

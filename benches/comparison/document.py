@@ -60,8 +60,23 @@ def describe(python: Path, threads: int) -> dict[str, str]:
         "pytorch": "PyTorch " + first_line([python, "-c", "import torch; print(torch.__version__)"]),
         "burn": "Burn " + burn_version(),
         "date": datetime.date.today().isoformat(),
-        "command": shlex.join(["python", "benches/compare.py", *sys.argv[1:]]),
+        "command": command(sys.argv[1:]),
     }
+
+
+def command(arguments: list[str]) -> str:
+    """The command line as someone else would give it: folders by their part, and no option that only says where things lie."""
+    words, rest = ["python", "benches/compare.py"], [part for word in arguments for part in word.split("=", 1)]
+    while rest:
+        word = rest.pop(0)
+        if word in ("--python", "--ours", "--burn", "--docs", "--json-out"):
+            rest.pop(0)
+            continue
+        words.append(word)
+        folders = {"--mnist": ["MNIST"], "--loading": ["MNIST", "CIFAR"]}.get(word, [])
+        words += folders
+        del rest[: len(folders)]
+    return shlex.join(words)
 
 
 def description(about: dict[str, str]) -> str:

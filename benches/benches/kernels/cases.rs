@@ -245,7 +245,7 @@ pub const CASES: &[Case] = &[
 ];
 
 fn weights(xs: &[Tensor]) -> RecurrentWeights<'_> {
-    RecurrentWeights { weight_ih: &xs[0], weight_hh: &xs[1], bias: Some((&xs[2], &xs[3])) }
+    RecurrentWeights { weight_ih: &xs[0], weight_hh: &xs[1], bias: Some((&xs[2], &xs[3])), weight_hr: None }
 }
 
 /// The convolution of the first input with the second, plus the third, if there is one.

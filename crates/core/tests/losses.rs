@@ -246,3 +246,41 @@ fn wrong_targets_are_refused_in_words() {
     let smoothing = CrossEntropy::default().label_smoothing(1.5);
     assert!(message(&smoothing, &tensor(&[0u32, 1, 2])).contains("label smoothing in [0, 1], got 1.5"));
 }
+
+#[test]
+fn quantile_contract_and_formula() {
+    let (levels, outputs, targets) = ([0.1, 0.5, 0.8], outputs((4, 2, 3)), outputs((4, 2)));
+    check_reduced(|r| Quantile::new(&levels).unwrap().reduction(r), &outputs, &targets);
+
+    let losses = Quantile::new(&levels).unwrap().reduction(Reduction::None).forward(&outputs, &targets).unwrap();
+    let read = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    let (ys, ts) = (read(&outputs), read(&targets));
+    for (i, loss) in read(&losses).into_iter().enumerate() {
+        let (q, d) = (levels[i % 3], ts[i / 3] - ys[i]);
+        // One rounding or two of numbers below 10.
+        assert!((loss - (q * d).max((q - 1.0) * d)).abs() < 1e-14, "{i}");
+    }
+}
+
+#[test]
+fn quantile_loss_is_least_at_the_quantile() {
+    // Of 1, …, 10 the 0.25-quantile is 3: the gradient of the sum is below 0 at 2.5 and above it at 3.5.
+    let targets = Tensor::arange(1f64, 11.0, &Device::Cpu).unwrap();
+    let slope = |at: f64| {
+        let outputs = candle_core::Var::from_tensor(&Tensor::full(at, (10, 1), &Device::Cpu).unwrap()).unwrap();
+        let loss = Quantile::new(&[0.25]).unwrap().reduction(Reduction::Sum).forward(&outputs, &targets).unwrap();
+        loss.backward().unwrap().get(&outputs).unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap()
+    };
+    assert_eq!((slope(2.5), slope(3.0), slope(3.5)), (-0.5, 0.0, 0.5));
+}
+
+#[test]
+fn quantile_errors() {
+    for levels in [&[][..], &[0.0], &[1.0], &[f64::NAN], &[0.5, 0.5], &[0.9, 0.1]] {
+        assert!(Quantile::new(levels).unwrap_err().to_string().contains("ascending"), "{levels:?}");
+    }
+    let loss = Quantile::new(&[0.1, 0.9]).unwrap();
+    assert!(loss.forward(&outputs((4, 3)), &outputs(4)).unwrap_err().to_string().contains("(…, 2)"));
+    let single = outputs(4).to_dtype(DType::F32).unwrap();
+    assert!(loss.forward(&outputs((4, 2)), &single).unwrap_err().to_string().contains("F64"));
+}

@@ -10,9 +10,12 @@ use crate::{Column, Table, Target};
 
 mod column;
 mod id;
-use column::{Categories, Cells};
+mod rows;
+use column::Categories;
+pub(crate) use column::Cells;
 pub use id::ColumnId;
-use id::find;
+pub(crate) use id::find;
+pub(crate) use rows::Rows;
 
 /// Reads a [`Table`] from comma-separated values (RFC 4180, UTF-8): which column is the target, which are features,
 /// and what they hold.
@@ -168,15 +171,9 @@ impl Csv {
     }
 
     fn parse(&self, bytes: &[u8], place: &str) -> Result<Table> {
-        let mut reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .delimiter(self.delimiter)
-            .trim(csv::Trim::All)
-            .from_reader(bytes);
+        let mut rows = Rows::new(bytes, self.delimiter, place);
         let mut record = csv::StringRecord::new();
-        let mut next = |record: &mut csv::StringRecord| reader.read_record(record).map_err(|e| syntax_error(place, &e));
-        if !next(&mut record)? {
+        if !rows.next(&mut record)? {
             return Err(Error::format(place, "no rows"));
         }
         let names: Vec<String> = match self.header {
@@ -185,19 +182,15 @@ impl Csv {
         };
         let (mut features, mut target) = self.choose(&names, place)?;
         let mut values = Vec::new();
-        let mut more = if self.header { next(&mut record)? } else { true };
+        let mut more = if self.header { rows.next(&mut record)? } else { true };
         while more {
-            let line = line_of(&record, bytes);
-            if record.len() != names.len() {
-                let problem = format!("row of {} values, expected {}", record.len(), names.len());
-                return Err(Error::format(format!("{place}:{line}"), problem));
-            }
+            let line = rows.line(&record, names.len())?;
             for column in &mut features {
                 values.push(column.read(&record, self.allow_missing, place, line)?);
             }
             let value = target.read(&record, false, place, line)?;
             target.cells.keep(value);
-            more = next(&mut record)?;
+            more = rows.next(&mut record)?;
         }
         self.finish(features, target, values, place)
     }
@@ -262,24 +255,6 @@ impl Chosen {
         self.cells
             .read(text, allow_missing)
             .map_err(|problem| Error::format(format!("{place}:{line}"), format!("column `{}`: {problem}", self.name)))
-    }
-}
-
-/// The line that a row starts on, counted from 1. The reader's own count may stand before blank lines and line ends
-/// that it has yet to skip.
-fn line_of(record: &csv::StringRecord, bytes: &[u8]) -> usize {
-    let Some(position) = record.position() else { return 0 };
-    let rest = usize::try_from(position.byte()).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
-    let skipped = rest.iter().take_while(|b| matches!(b, b'\n' | b'\r')).filter(|&&b| b == b'\n').count();
-    position.line() as usize + skipped
-}
-
-fn syntax_error(place: &str, error: &csv::Error) -> Error {
-    match error.kind() {
-        csv::ErrorKind::Utf8 { pos: Some(position), .. } => {
-            Error::format(format!("{place}:{}", position.line()), "not UTF-8 text")
-        }
-        _ => Error::format(place, error.to_string()),
     }
 }
 

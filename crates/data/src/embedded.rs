@@ -1,4 +1,4 @@
-//! Two real data sets that come with the crate. Sources and licences: `embedded/README.md`.
+//! Real data sets that come with the crate. Sources and licences: `embedded/README.md`.
 
 use glassbox_core::{Error, Result};
 
@@ -85,6 +85,30 @@ pub fn breast_cancer() -> Result<Table> {
     let class_names = vec!["malignant".to_string(), "benign".to_string()];
     let columns = columns.into_iter().map(Column::numeric).collect();
     Table::new(columns, values, "diagnosis", Target::Classes { labels, names: class_names })
+}
+
+/// Monthly means of carbon dioxide in the air at Mauna Loa, Hawaii, in parts per million of dry air: May 1974 to December
+/// 2025, 620 steps of one channel, `co2`.
+///
+/// Source: X. Lan, P. Tans, K. W. Thoning, NOAA Global Monitoring Laboratory, gml.noaa.gov/ccgg/trends: a work of the
+/// government of the United States, in the public domain; unchanged. It starts with NOAA's own measurements (earlier ones
+/// are Scripps's). NOAA interpolated December 1975 and April 1984; from December 2022 to July 2023 it measured at Maunakea.
+///
+/// # Errors
+/// Never, unless the crate was built from damaged sources.
+///
+/// ```
+/// let series = glassbox_data::series::mauna_loa_co2()?;
+/// assert_eq!((series.num_steps(), series.values()[0]), (620, 333.19));
+/// assert_eq!(series.time(619).as_deref(), Some("2025-12"));
+/// # Ok::<(), glassbox_core::Error>(())
+/// ```
+#[cfg(feature = "csv")]
+pub fn mauna_loa_co2() -> Result<crate::series::TimeSeries> {
+    let bytes = include_bytes!("embedded/mauna_loa_co2.bin");
+    // Both sides are exact, so that the quotient is the double nearest to the decimal number.
+    let values = bytes.chunks_exact(2).map(|b| f64::from(u16::from_le_bytes([b[0], b[1]])) / 100.0).collect();
+    crate::series::TimeSeries::new("1974-05", crate::series::Interval::Months(1), vec!["co2".to_string()], values)
 }
 
 /// Ten measures, each as mean, standard error and mean of the three worst nuclei.

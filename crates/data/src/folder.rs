@@ -9,7 +9,7 @@ use image::imageops::FilterType;
 use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 
 use crate::images::out_of_range;
-use crate::source::{open, read_at_most};
+use crate::source::{list, open, read_at_most};
 
 /// Larger sides are refused before any pixel is decoded.
 const MAX_SIDE: u32 = 16_384;
@@ -178,20 +178,6 @@ fn check_size(size: (usize, usize)) -> Result<()> {
         return Ok(());
     }
     Err(Error::invalid("image size (height, width)", format!("sides of 1 to {MAX_SIDE}"), format!("{size:?}")))
-}
-
-/// What is in a folder, sorted by name, without what is hidden.
-fn list(dir: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(dir).map_err(|e| Error::io(dir, e))?;
-    let mut paths = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|e| Error::io(dir, e))?;
-        if !entry.file_name().to_string_lossy().starts_with('.') {
-            paths.push(entry.path());
-        }
-    }
-    paths.sort();
-    Ok(paths)
 }
 
 fn is_image(path: &Path) -> bool {

@@ -79,7 +79,8 @@ impl Imputer {
 /// Scales each numeric column to mean 0 and standard deviation 1 over the training rows: `(x − mean) / std`.
 ///
 /// As scikit-learn's `StandardScaler`: the population's deviation (divided by the number of rows), 1 where a column is
-/// constant, missing values passed over. Categorical columns are left alone.
+/// constant, missing values passed over. Categorical columns are left alone. Of a time series, with the feature `csv`:
+/// `fit_series`, `apply_to_series` and, for forecasts, `restore`.
 ///
 /// ```
 /// use glassbox_core::{DatasetExt, Seed};
@@ -91,7 +92,7 @@ impl Imputer {
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Standardizer {
-    columns: Vec<Column>,
+    pub(crate) columns: Vec<Column>,
     means: Vec<f64>,
     stds: Vec<f64>,
 }
@@ -103,10 +104,18 @@ impl Standardizer {
     /// No row, or one that is not there; values so large that their variance is not finite.
     pub fn fit(table: &Table, training_rows: &[usize]) -> Result<Self> {
         check_rows(table, training_rows)?;
+        let numbers = |j: usize| match table.columns()[j].categories() {
+            Some(_) => vec![],
+            None => present(table, training_rows, j),
+        };
+        Self::learn(table.columns().to_vec(), numbers)
+    }
+
+    /// From the numbers of each column, by its index.
+    pub(crate) fn learn(columns: Vec<Column>, numbers: impl Fn(usize) -> Vec<f64>) -> Result<Self> {
         let (mut means, mut stds) = (Vec::new(), Vec::new());
-        for (j, column) in table.columns().iter().enumerate() {
-            let present = if column.categories().is_some() { vec![] } else { present(table, training_rows, j) };
-            let (mean, std) = mean_and_std(&present);
+        for (j, column) in columns.iter().enumerate() {
+            let (mean, std) = mean_and_std(&numbers(j));
             if !(mean.is_finite() && std.is_finite()) {
                 let what = format!("variance of column `{}`", column.name());
                 return Err(Error::invalid(what, "finite", format!("mean {mean}, standard deviation {std}")));
@@ -114,7 +123,7 @@ impl Standardizer {
             means.push(mean);
             stds.push(std);
         }
-        Ok(Self { columns: table.columns().to_vec(), means, stds })
+        Ok(Self { columns, means, stds })
     }
 
     /// `table`, scaled.

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
+#[cfg(any(feature = "audio", feature = "images"))]
+use std::path::PathBuf;
 
 use glassbox_core::{Error, Result};
 
@@ -51,4 +53,19 @@ fn gunzip<'a>(reader: impl BufRead + 'a, _place: &str) -> Result<Box<dyn Read + 
 #[cfg(not(feature = "gzip"))]
 fn gunzip<'a>(_reader: impl BufRead + 'a, place: &str) -> Result<Box<dyn Read + 'a>> {
     Err(Error::format(place, "compressed with gzip, which needs the feature `gzip` of glassbox-data"))
+}
+
+/// What is in a folder, sorted by name, without what is hidden.
+#[cfg(any(feature = "audio", feature = "images"))]
+pub(crate) fn list(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(dir).map_err(|e| Error::io(dir, e))?;
+    let mut paths = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|e| Error::io(dir, e))?;
+        if !entry.file_name().to_string_lossy().starts_with('.') {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
 }

@@ -1,4 +1,4 @@
-//! Transforms of single images, seeded by the sample: the same whichever thread applies them.
+//! Transforms of single images (those of sounds are in `audio`), seeded by the sample: the same whichever thread applies them.
 //!
 //! ```
 //! use glassbox_core::{Dataset, DatasetExt, Seed};
@@ -23,12 +23,12 @@ pub use affine::RandomAffine;
 pub use crop::{Cutout, PadCrop, PadMode, RandomFlip};
 pub use normalize::Normalize;
 
-/// An image to an image of the same shape.
+/// An image to an image of the same shape; or a sound to a sound, or to its features.
 pub trait Transform: Send + Sync {
     /// The transformed image; `rng` is the only source of randomness.
     ///
     /// # Shapes
-    /// (channels, height, width), f32, to the same.
+    /// An image: (channels, height, width), f32, to the same. Those of sounds say theirs.
     ///
     /// # Errors
     /// The image is of another rank or type, or a setting of the transform does not fit it.

@@ -7,6 +7,7 @@ use std::io::Write;
 
 use cap::Cap;
 use glassbox_core::{Rng, Seed};
+use glassbox_data::audio::{SampleFormat, Waveform, encode_wav, parse_wav};
 use glassbox_data::{ColorMode, Csv, Table, cifar, decode_image, idx};
 use image::{DynamicImage, ImageFormat, RgbImage};
 
@@ -117,6 +118,51 @@ fn use_table(table: &Table) -> glassbox_core::Result<()> {
     table.get(0, &mut Seed(1).rng()).map(drop)
 }
 
+#[test]
+fn series() {
+    use glassbox_data::series::{FillMissing, SeriesCsv, SeriesWindows};
+    let hours = "date,a,b\n2016-07-01 00:00:00,1,2\n2016-07-01 01:00:00,,4\n2016-07-01 02:00:00,5,6\n";
+    let months = "when;x\r\n2024-01;1.5\r\n2024-02;NA\r\n2024-03;2\r\n2024-04;1e3\r\n";
+    let zones = "t,x\n2024-01-01T00:00:00+01:00,1\n2024-01-01T00:00:00Z,2\n2024-01-01T03:00:00+02:00,3\n";
+    run("series", &[hours.into(), months.into(), zones.into()], |bytes, rng| {
+        let csv = SeriesCsv::from_bytes(bytes);
+        let csv = if rng.bernoulli(0.3) { csv.delimiter(b';') } else { csv };
+        let fill = [FillMissing::Previous, FillMissing::Linear, FillMissing::Constant(0.0)][rng.below(3)];
+        let read = csv.fill(fill).read().and_then(|series| {
+            series.time(rng.below(1 << 40));
+            let split = series.split_counts(1, 1, 1)?;
+            let scaler = glassbox_data::Standardizer::fit_series(&series, split.train)?;
+            SeriesWindows::new(&scaler.apply_to_series(series)?, split.test, rng.below(4), rng.below(3))
+        });
+        read.is_ok()
+    });
+}
+
+#[test]
+fn vocabularies() {
+    use glassbox_data::text::{CharVocab, Tokenizer, WordVocab, read_text};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vocab.json");
+    let chars = r#"{"characters": "\n abc\u00e9"}"#;
+    let words = r#"{"words": ["<pad>", "<unk>", "<bos>", "<eos>", "a", "b"]}"#;
+    // Few of them by way of a file: a hundred thousand take a minute.
+    let mut case = 0;
+    run("vocabularies", &[chars.into(), words.into()], |bytes, rng| {
+        case += 1;
+        if case % 50 == 0 {
+            std::fs::write(&path, &bytes).unwrap();
+            let loaded = (CharVocab::load(&path).is_ok(), WordVocab::load(&path).is_ok(), read_text(&path).is_ok());
+            assert!(!(loaded.0 && loaded.1) && (loaded.2 || !loaded.0 && !loaded.1));
+        }
+        let Ok(text) = String::from_utf8(bytes) else { return false };
+        let chars = CharVocab::from_text(&text).and_then(|vocab| vocab.decode(&vocab.encode(&text)?));
+        let words =
+            WordVocab::build([&text], rng.below(3)).and_then(|vocab| vocab.decode(&vocab.encode_with_ends(&text)?));
+        assert_eq!(chars.ok().as_ref(), Some(&text).filter(|text| !text.is_empty()));
+        words.is_ok()
+    });
+}
+
 fn pictures(format: ImageFormat) -> Vec<Vec<u8>> {
     let color = DynamicImage::ImageRgb8(RgbImage::from_fn(4, 4, |x, y| image::Rgb([x as u8 * 60, y as u8 * 50, 7])));
     let encode = |image: DynamicImage| {
@@ -165,4 +211,39 @@ fn png() {
 #[test]
 fn jpeg() {
     run("jpeg", &pictures(ImageFormat::Jpeg), |bytes, rng| decodes(&bytes, rng));
+}
+
+fn sounds() -> Vec<Vec<u8>> {
+    let channel = |step: f32| (0..40).map(|i| (i as f32 * step).sin()).collect::<Vec<f32>>();
+    let mono = Waveform::new(vec![channel(0.3)], 8000).unwrap();
+    let stereo = Waveform::new(vec![channel(0.1), channel(0.7)], 44_100).unwrap();
+    let encode = |sound: &Waveform, format| encode_wav(sound, format).unwrap();
+    let mut extensible = encode(&stereo, SampleFormat::Pcm16);
+    overwrite(&mut extensible, 16, &[40, 0, 0, 0, 0xfe, 0xff]);
+    let more = b"\x16\0\x10\0\x03\0\0\0\x01\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71";
+    extensible.splice(36..36, more.iter().copied());
+    vec![
+        encode(&mono, SampleFormat::Pcm8),
+        encode(&stereo, SampleFormat::Pcm24),
+        encode(&mono, SampleFormat::Float32),
+        extensible,
+    ]
+}
+
+#[test]
+fn wav() {
+    assert!(sounds().iter().all(|bytes| parse_wav(bytes, "f").is_ok()));
+    for bytes in sounds() {
+        assert!((0..bytes.len()).all(|length| parse_wav(&bytes[..length], "f").is_err()));
+        for (at, bit) in (0..bytes.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << bit;
+            parse_wav(&flipped, "f").ok();
+        }
+    }
+    run("wav", &sounds(), |bytes, _| {
+        let sound = parse_wav(&bytes, "f");
+        // The rate may be anything by now.
+        sound.and_then(|sound| sound.mono().resampled(8000)?.tensor()).is_ok()
+    });
 }

@@ -7,6 +7,8 @@ pub use glassbox_core::*;
 pub use glassbox_cnn as cnn;
 #[cfg(feature = "data")]
 pub use glassbox_data as data;
+#[cfg(feature = "rnn")]
+pub use glassbox_rnn as rnn;
 
 /// The allocator of every program that turns the feature `mimalloc` on.
 #[cfg(feature = "mimalloc")]
@@ -22,14 +24,16 @@ pub mod prelude {
     pub use glassbox_core::train::callbacks::{Checkpoints, EarlyStopping, MetricLog, ProgressBar, RestoreBest};
     pub use glassbox_core::{
         Activation, Batch, Callback, Dataset, Dropout, Error, Layer, Linear, Loss, Metric, Mlp, MlpConfig, ParamStore,
-        Pass, Result, Rng, RunDir, Sample, Seed, Sequential, SupervisedStep, TensorExt, TrainStep, Trainer, VarBuilder,
-        concat, device, summary,
+        Pass, Result, Rng, RunDir, Sample, Sampling, Seed, Sequential, SupervisedStep, TensorExt, TrainStep, Trainer,
+        VarBuilder, concat, device, summary,
     };
 
     #[cfg(feature = "cnn")]
     pub use glassbox_cnn::*;
     #[cfg(feature = "data")]
     pub use glassbox_data as data;
+    #[cfg(feature = "rnn")]
+    pub use glassbox_rnn::*;
 
     pub use glassbox_core::candle_core::{self, D, DType, Device, Tensor};
 }

@@ -22,6 +22,7 @@ pub mod pool;
 pub mod recurrent;
 pub mod reduce;
 pub mod rotary;
+pub mod scan;
 pub mod softmax;
 pub mod tail;
 #[cfg(test)]

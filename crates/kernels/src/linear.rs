@@ -6,8 +6,11 @@ use crate::Result;
 use crate::activation::{Activation, activation as apply_activation, formulas};
 use crate::cpu::{
     Element, Float, Function, Matrix, by_float, check_same_kind, is_fused, output, product_of, record, sum_rows,
-    tensor, with_values,
+    tensor, transpose_into, with_values,
 };
+
+/// Rows of the smallest input for which the weight is transposed first.
+const MIN_ROWS: usize = 16;
 
 /// `activation(xs · weightᵀ + bias)` over the last dimension, in one operation.
 ///
@@ -80,8 +83,15 @@ fn fused<T: Float>(
                 formulas::apply(activation, ys);
             }
         };
-        let (lhs, rhs) = (Matrix::rows(x, inputs), Matrix::rows(w, inputs).transposed());
-        let ys = product_of((rows, inputs, outputs), lhs, rhs, Some(&finish));
+        let product = |rhs: Matrix<T>| product_of((rows, inputs, outputs), Matrix::rows(x, inputs), rhs, Some(&finish));
+        let ys = if rows < MIN_ROWS {
+            product(Matrix::rows(w, inputs).transposed())
+        } else {
+            T::with_scratch(w.len(), |scratch| {
+                transpose_into(w, inputs, scratch);
+                product(Matrix::rows(scratch, outputs))
+            })
+        };
         match activation.filter(|_| keep) {
             Some(activation) => (formulas::forward(activation, &ys), Some(ys)),
             None => (ys, None),

@@ -45,7 +45,7 @@ impl Case {
     fn weights(&self, suffix: &str) -> RecurrentWeights<'_> {
         let get = |name: &str| self.input(&format!("{name}_l0{suffix}"));
         let bias = Some((get("bias_ih"), get("bias_hh")));
-        RecurrentWeights { weight_ih: get("weight_ih"), weight_hh: get("weight_hh"), bias }
+        RecurrentWeights { weight_ih: get("weight_ih"), weight_hh: get("weight_hh"), bias, weight_hr: None }
     }
 
     /// The initial states of the two directions.

@@ -75,6 +75,15 @@ impl<B: Send + 'static> DataLoader<B> {
         Self { sampler, ..self }
     }
 
+    /// Batches of samples of similar length, anew each epoch; see [`Sampler::bucketed`]. `seed` is also what augmentation
+    /// draws from.
+    ///
+    /// # Errors
+    /// A batch size of 0.
+    pub fn bucket_by_length<K: Ord>(self, lengths: &[K], seed: Seed) -> Result<Self> {
+        Ok(Self { sampler: Sampler::bucketed(lengths, self.batch_size, seed)?, seed, ..self })
+    }
+
     /// The seed that augmentation draws from.
     pub fn seed(self, seed: Seed) -> Self {
         Self { seed, ..self }
@@ -128,7 +137,13 @@ impl<B: Send + 'static> DataLoader<B> {
         if self.source.len() == 0 {
             return Err(Error::invalid("dataset", "at least one sample", "none"));
         }
-        self.sampler.order(self.source.len(), epoch)
+        match &self.sampler {
+            Sampler::Bucketed(sampler) if sampler.batch_size != self.batch_size => {
+                let expected = format!("{}, the loader's", self.batch_size);
+                Err(Error::invalid("batch size of the bucket sampler", expected, sampler.batch_size))
+            }
+            sampler => sampler.order(self.source.len(), epoch),
+        }
     }
 }
 

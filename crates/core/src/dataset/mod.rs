@@ -1,10 +1,13 @@
 //! Samples by index, and batches of them.
 
+mod bucket;
 mod ext;
 mod loader;
 mod memory;
+mod padded;
 mod sampler;
 mod split;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod wrappers;
@@ -16,11 +19,14 @@ use glassbox_kernels::concat::concat;
 
 use crate::{Error, Result, Rng};
 
+pub use bucket::BucketSampler;
 pub use ext::DatasetExt;
 pub use loader::{Batches, DataLoader, Position};
 pub use memory::{TensorDataset, VecDataset};
+pub use padded::{Padded, Sequence};
 pub use sampler::{Sampler, WeightedSampler, class_balanced_weights};
 pub use split::Fold;
+pub use stream::StreamBatch;
 pub use wrappers::{Concat, Map, Subset};
 
 /// A sized, indexable collection of samples.

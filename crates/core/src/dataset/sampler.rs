@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Dataset;
 use super::split::class_of;
+use super::{BucketSampler, Dataset};
 use crate::{Error, Result, Seed};
 
 /// The order of an epoch's samples: a function of the number of samples, the seed and the epoch alone, so that a resumed
@@ -27,6 +27,8 @@ pub enum Sampler {
     Shuffled(Seed),
     /// Drawn by weight, with replacement.
     Weighted(WeightedSampler),
+    /// Every sample once, samples of similar length in the same batch.
+    Bucketed(BucketSampler),
 }
 
 impl Sampler {
@@ -39,10 +41,21 @@ impl Sampler {
         WeightedSampler::new(weights, num_samples, seed).map(Self::Weighted)
     }
 
+    /// Batches of `batch_size` samples of similar length, so that little of a padded batch is padding: random pools of a
+    /// hundred batches are sorted by length, cut into batches, and the batches shuffled, anew each epoch. `lengths` has
+    /// one for each sample; of pairs, `(source, target)` sorts by the first, then by the second. See
+    /// [`DataLoader::bucket_by_length`](super::DataLoader::bucket_by_length).
+    ///
+    /// # Errors
+    /// A batch size of 0.
+    pub fn bucketed<K: Ord>(lengths: &[K], batch_size: usize, seed: Seed) -> Result<Self> {
+        BucketSampler::new(lengths, batch_size, seed).map(Self::Bucketed)
+    }
+
     /// Number of samples in an epoch over a dataset of `len`.
     pub fn num_samples(&self, len: usize) -> usize {
         match self {
-            Self::Sequential | Self::Shuffled(_) => len,
+            Self::Sequential | Self::Shuffled(_) | Self::Bucketed(_) => len,
             Self::Weighted(weighted) => weighted.num_samples,
         }
     }
@@ -50,17 +63,18 @@ impl Sampler {
     /// The indices of epoch number `epoch` over a dataset of `len` samples, in order.
     ///
     /// # Errors
-    /// The number of weights is not `len`.
+    /// The number of weights or of lengths is not `len`.
     pub fn order(&self, len: usize, epoch: u64) -> Result<Vec<usize>> {
         match self {
             Self::Sequential => Ok((0..len).collect()),
             Self::Shuffled(seed) => Ok(stream(*seed, epoch).rng().permutation(len)),
             Self::Weighted(weighted) => weighted.order(len, epoch),
+            Self::Bucketed(bucketed) => bucketed.order(len, epoch),
         }
     }
 }
 
-fn stream(seed: Seed, epoch: u64) -> Seed {
+pub(super) fn stream(seed: Seed, epoch: u64) -> Seed {
     seed.child("order").index(epoch)
 }
 

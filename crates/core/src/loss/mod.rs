@@ -5,6 +5,7 @@ mod cross_entropy;
 mod focal;
 mod hinge;
 mod kl;
+mod quantile;
 mod regression;
 mod similarity;
 
@@ -17,6 +18,7 @@ pub use focal::{BinaryFocal, Focal};
 pub use glassbox_kernels::loss::Reduction;
 pub use hinge::{Hinge, HingeEmbedding};
 pub use kl::KlDiv;
+pub use quantile::Quantile;
 pub use regression::{Huber, L1, Mse, SmoothL1};
 pub use similarity::{CosineEmbedding, TripletMargin};
 
@@ -53,7 +55,7 @@ macro_rules! with_reduction {
     )*};
 }
 with_reduction!(BceWithLogits, CrossEntropy, BinaryFocal, Focal, Hinge, HingeEmbedding, KlDiv);
-with_reduction!(Huber, L1, Mse, SmoothL1, CosineEmbedding, TripletMargin);
+with_reduction!(Huber, L1, Mse, Quantile, SmoothL1, CosineEmbedding, TripletMargin);
 
 /// `targets` in the type of `outputs`, whose shape they must have. Whole numbers are converted; another float type is an
 /// error, since one of the two is then not what was meant.

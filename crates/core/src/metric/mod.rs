@@ -1,6 +1,7 @@
 //! Scores that accumulate over batches and read out once.
 
 mod accuracy;
+mod bleu;
 mod class_scores;
 mod classes;
 mod confusion;
@@ -14,6 +15,7 @@ use candle_core::Tensor;
 use crate::{Error, Result};
 
 pub use accuracy::{Accuracy, TopK};
+pub use bleu::{Bleu, BleuScore, BleuTokenizer};
 pub use class_scores::{Average, FBeta, Precision, Recall};
 pub use confusion::ConfusionMatrix;
 pub use curves::{PrAuc, RocAuc};

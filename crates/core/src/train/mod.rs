@@ -12,11 +12,13 @@ mod run_dir;
 mod step;
 mod supervised;
 mod trainer;
+mod update;
 
 pub use best::Best;
 pub use callback::Callback;
 pub use run::Run;
 pub use run_dir::RunDir;
 pub use step::{Progress, Score, Scores, StepReport, TrainStep};
-pub use supervised::SupervisedStep;
+pub use supervised::{Supervised, SupervisedStep};
 pub use trainer::{Ended, Fitted, Trainer};
+pub use update::Update;

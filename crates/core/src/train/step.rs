@@ -79,7 +79,7 @@ pub trait TrainStep: Send {
 pub struct StepReport {
     /// The batch's loss before the update.
     pub loss: f64,
-    /// Number of samples in the batch.
+    /// Number of samples in the batch, or of targets where a sample has several.
     pub samples: usize,
     /// More numbers worth logging, by plain snake-case name: `learning_rate`, `gradient_norm`.
     pub values: Vec<(String, f64)>,

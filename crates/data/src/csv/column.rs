@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 /// How a column's text becomes numbers.
 #[derive(Default)]
-pub(super) struct Cells {
+pub(crate) struct Cells {
     /// None for a column of numbers.
     pub(super) categories: Option<Categories>,
     /// What [`keep`](Self::keep) was given, in order.
@@ -31,7 +31,7 @@ impl Cells {
     }
 
     /// The number that `text` stands for, NaN where it is missing.
-    pub(super) fn read(&mut self, text: &str, allow_missing: bool) -> Result<f64, String> {
+    pub(crate) fn read(&mut self, text: &str, allow_missing: bool) -> Result<f64, String> {
         let is_missing = ["", "NA", "NaN", "?"].iter().any(|marker| marker.eq_ignore_ascii_case(text));
         match (&mut self.categories, is_missing) {
             (_, true) if allow_missing => Ok(f64::NAN),

@@ -30,7 +30,7 @@ impl From<usize> for ColumnId {
 }
 
 /// The position of the column that `id` names; `what` is its role in errors.
-pub(super) fn find(names: &[String], id: &ColumnId, what: &str, place: &str) -> Result<usize> {
+pub(crate) fn find(names: &[String], id: &ColumnId, what: &str, place: &str) -> Result<usize> {
     let listed = || format!("columns are {}", names.join(", "));
     match id {
         ColumnId::Index(index) if *index < names.len() => Ok(*index),

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::columns::{Part, add_columns_to_images, gather_outputs, images_to_columns, scatter_outputs};
 use super::geometry::Geometry;
-use crate::cpu::{Element, Matrix, product, zeros_in_chunks};
+use crate::cpu::{Element, Matrix, product, transpose_into, zeros_in_chunks};
 
 /// Elements of all partial weight gradients together, at most, where a partial one is not already larger.
 const PARTIAL_ELEMENTS: usize = 1 << 22;
@@ -187,15 +187,15 @@ fn transposed_back<T: Element>(g: &Geometry, weight: &[T]) -> Vec<T> {
 
 /// Transposes each of `count` matrices of `rows` x `columns`.
 fn transpose_each<T: Element>(from: &[T], count: usize, rows: usize, columns: usize) -> Vec<T> {
-    let mut to = Vec::with_capacity(from.len());
-    for matrix in from.chunks_exact(rows * columns).take(count) {
-        to.extend((0..columns).flat_map(|j| (0..rows).map(move |i| matrix[i * columns + j])));
+    let mut to = vec![T::zero(); from.len()];
+    for (from, to) in from.chunks_exact(rows * columns).zip(to.chunks_exact_mut(rows * columns)).take(count) {
+        transpose_into(from, columns, to);
     }
     to
 }
 
 /// Sets each plane of `xs` (images, channels, plane) to its channel's value.
-fn fill_channels<T: Element>(xs: &mut [T], plane: usize, values: &[T]) {
+pub(super) fn fill_channels<T: Element>(xs: &mut [T], plane: usize, values: &[T]) {
     for (xs, &value) in xs.chunks_exact_mut(plane).zip(values.iter().cycle()) {
         xs.fill(value);
     }

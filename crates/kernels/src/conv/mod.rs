@@ -15,6 +15,7 @@ mod params3d;
 #[cfg(test)]
 mod tests;
 mod volume;
+mod whole;
 mod winograd;
 
 pub use conv_transpose1d::conv_transpose1d;

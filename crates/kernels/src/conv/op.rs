@@ -8,7 +8,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
 use super::channel_sum::channel_sum;
 use super::geometry::Geometry;
-use super::{dense, depthwise, winograd};
+use super::{dense, depthwise, whole, winograd};
 use crate::Result;
 use crate::cpu::{Element, Gradients2, by_float, output, values};
 use crate::tail::Run;
@@ -22,6 +22,15 @@ pub(super) enum Direction {
     Input,
     /// From input and output.
     Weight,
+}
+
+/// What a result is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// What a layer gives.
+    Activation,
+    /// The gradient of an operand.
+    Gradient,
 }
 
 #[derive(Clone, Copy)]
@@ -45,13 +54,20 @@ impl Convolution {
         lhs.contiguous()?.apply_op2(&rhs.contiguous()?, Self { direction, ..self })
     }
 
-    fn values<T: Element>(&self, lhs: &[T], rhs: &[T], bias: Option<&[T]>) -> Vec<T> {
+    fn values<T: Element>(&self, role: Role, lhs: &[T], rhs: &[T], bias: Option<&[T]>) -> Vec<T> {
         let g = &self.geometry;
-        if winograd::serves(g, self.direction) {
+        if whole::serves(g) {
             return match self.direction {
-                Direction::Output => winograd::output(g, lhs, rhs, bias),
-                Direction::Input => winograd::input_gradient(g, lhs, rhs, bias),
-                Direction::Weight => winograd::weight_gradient(g, lhs, rhs),
+                Direction::Output => whole::output(g, lhs, rhs, bias),
+                Direction::Input => whole::input_gradient(g, lhs, rhs, bias),
+                Direction::Weight => whole::weight_gradient(g, lhs, rhs),
+            };
+        }
+        if let Some(tiles) = winograd::choose(g, self.direction, role) {
+            return match self.direction {
+                Direction::Output => winograd::output(g, tiles, lhs, rhs, bias),
+                Direction::Input => winograd::input_gradient(g, tiles, lhs, rhs, bias),
+                Direction::Weight => winograd::weight_gradient(g, tiles, lhs, rhs),
             };
         }
         match (self.direction, g.is_depthwise()) {
@@ -90,7 +106,7 @@ impl<T: Element> Run<T> for Convolution {
     }
 
     fn forward(&self, operands: &[&[T]]) -> Vec<T> {
-        self.values(operands[0], operands[1], operands.get(2).copied())
+        self.values(Role::Activation, operands[0], operands[1], operands.get(2).copied())
     }
 
     fn backward(&self, operands: &[Tensor], grad: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Tensor>>> {
@@ -103,6 +119,7 @@ impl<T: Element> Run<T> for Convolution {
     }
 }
 
+/// The gradients' operation; what a layer gives is computed by [`Run::forward`].
 impl CustomOp2 for Convolution {
     fn name(&self) -> &'static str {
         "conv2d"
@@ -110,7 +127,7 @@ impl CustomOp2 for Convolution {
 
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         by_float!("conv2d", s1.dtype(), T => {
-            let values = self.values::<T>(&values(s1, l1)?, &values(s2, l2)?, None);
+            let values = self.values::<T>(Role::Gradient, &values(s1, l1)?, &values(s2, l2)?, None);
             Ok(output(values, self.result_dims().to_vec()))
         })
     }

@@ -11,6 +11,7 @@ mod product;
 mod random;
 mod storage;
 mod sum;
+mod transpose;
 mod windows;
 
 pub(crate) use adapter::{apply1, apply2, apply3};
@@ -26,6 +27,7 @@ pub(crate) use storage::{
     check_same_kind, is_fused, of_nothing, output, row_offset, tensor, values, with_all_values, with_values,
 };
 pub(crate) use sum::{planes_of_channel, sum_by, sum_f64, sum_rows};
+pub(crate) use transpose::transpose_into;
 pub(crate) use windows::outputs_inside;
 
 /// Runs `run` compiled for the best instruction set of this machine.

@@ -2,9 +2,11 @@
 
 mod bce;
 mod cross_entropy;
+mod ctc;
 
 pub use bce::bce_with_logits;
 pub use cross_entropy::cross_entropy;
+pub use ctc::{CtcParams, ctc};
 
 /// How the losses of the elements become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -54,9 +54,11 @@ fn one_direction<C: Cell>(
     running: Option<&Tensor>,
 ) -> Result<(Tensor, Tensor, Option<Tensor>)> {
     let (weights, seq_len) = (direction.weights, xs.dim(1)?);
-    let zeros = || Tensor::zeros((batch, weights.weight_hh.dim(1)?), xs.dtype(), xs.device());
-    let mut hidden = direction.h0.map_or_else(zeros, |h0| Ok(h0.clone()))?;
-    let mut cell = if C::CELL > 0 { Some(direction.c0.map_or_else(zeros, |c0| Ok(c0.clone()))?) } else { None };
+    let zeros = |size: usize| Tensor::zeros((batch, size), xs.dtype(), xs.device());
+    let sizes = (weights.weight_hh.dim(1)?, weights.weight_hh.dim(0)? / C::GATES);
+    let mut hidden = direction.h0.map_or_else(|| zeros(sizes.0), |h0| Ok(h0.clone()))?;
+    let cell = || direction.c0.map_or_else(|| zeros(sizes.1), |c0| Ok(c0.clone()));
+    let mut cell = (C::CELL > 0).then(cell).transpose()?;
     let mut sequence = vec![None; seq_len];
     for step in 0..seq_len {
         let time = if direction.reverse { seq_len - 1 - step } else { step };
@@ -64,15 +66,20 @@ fn one_direction<C: Cell>(
         let projected = affine(&x, weights.weight_ih, weights.bias.map(|(ih, _)| ih))?;
         let recurrent = affine(&hidden, weights.weight_hh, weights.bias.map(|(_, hh)| hh))?;
         let (new_hidden, new_cell) = C::composed(&projected, &recurrent, &hidden, cell.as_ref())?;
-        let running = running.map(|running| running.narrow(1, time, 1)?.squeeze(1)?.broadcast_as(hidden.shape()));
+        let new_hidden = match weights.weight_hr {
+            Some(weight_hr) => affine(&new_hidden, weight_hr, None)?,
+            None => new_hidden,
+        };
+        let running = running.map(|running| running.narrow(1, time, 1)?.squeeze(1));
         let Some(running) = running.transpose()? else {
             (hidden, cell) = (new_hidden, new_cell);
             sequence[time] = Some(hidden.clone());
             continue;
         };
-        sequence[time] = Some(running.where_cond(&new_hidden, &new_hidden.zeros_like()?)?);
-        hidden = running.where_cond(&new_hidden, &hidden)?;
-        cell = new_cell.zip(cell).map(|(new, old)| running.where_cond(&new, &old)).transpose()?;
+        let choose = |new: &Tensor, old: &Tensor| running.broadcast_as(new.shape())?.where_cond(new, old);
+        sequence[time] = Some(choose(&new_hidden, &new_hidden.zeros_like()?)?);
+        hidden = choose(&new_hidden, &hidden)?;
+        cell = new_cell.zip(cell).map(|(new, old)| choose(&new, &old)).transpose()?;
     }
     let sequence: Vec<_> = sequence.into_iter().flatten().collect();
     Ok((Tensor::stack(&sequence, 1)?, hidden, cell))

@@ -7,22 +7,21 @@ use rayon::prelude::*;
 
 use super::cell::{Cell, Step};
 use super::sequences::{Block, Sequences, directed};
-use crate::cpu::{Element, Float, Matrix, chunks, product};
+use crate::cpu::{Element, Float, Matrix, product, transpose_into};
 
 /// Multiply-adds of all steps below which jobs are not worth handing over.
 const MIN_PARALLEL: usize = 1 << 19;
 /// Rows whose inputs are projected by one product: enough for full speed, few enough that they stay in the cache and that
 /// `gemm` does not pack the weights for each.
 const PROJECTED_ROWS: usize = 48;
-/// Rows and columns of a matrix that are transposed together: a cache line of f32.
-const TILE: usize = 16;
-/// Columns that a job transposes: a few cache lines of each row, so that reading them is not a wait for each.
-const BAND: usize = 64;
 
 #[derive(Clone, Copy)]
 pub(super) struct Sizes {
     pub input: usize,
+    /// Of the gates and the cell state.
     pub hidden: usize,
+    /// Of the hidden state: the hidden size, or that of its projection.
+    pub output: usize,
     pub directions: usize,
 }
 
@@ -32,6 +31,8 @@ pub(super) struct Direction<'a, T> {
     pub weight_ih: &'a [T],
     pub weight_hh: &'a [T],
     pub bias: Option<[&'a [T]; 2]>,
+    /// The projection.
+    pub weight_hr: Option<&'a [T]>,
     pub h0: Option<&'a [T]>,
     pub c0: Option<&'a [T]>,
 }
@@ -42,6 +43,8 @@ pub(super) struct Trace<T> {
     pub values: Vec<T>,
     /// The cell state after each step.
     pub cells: Vec<T>,
+    /// The hidden state after each step before its projection, if there is one.
+    pub unprojected: Vec<T>,
 }
 
 /// States (sample, hidden) of one direction, or their gradients, samples in the order of computation.
@@ -52,7 +55,7 @@ pub(super) struct States<T> {
 
 /// What the forward gives.
 pub(super) struct Outcome<T> {
-    /// The hidden states of all steps (batch, seq_len, directions · hidden).
+    /// The hidden states of all steps (batch, seq_len, directions · output).
     pub out: Vec<T>,
     /// Of the first direction's blocks, then of the second's.
     pub traces: Vec<Trace<T>>,
@@ -66,47 +69,56 @@ pub(super) fn forward<T: Float, C: Cell>(
     xs: &[T],
     directions: &[Direction<T>],
 ) -> Outcome<T> {
-    let Sizes { input, hidden, .. } = sizes;
+    let Sizes { input, hidden, output, .. } = sizes;
     let (num_rows, width) = (sequences.num_rows, C::GATES * hidden);
-    let mut out = vec![T::zero(); sequences.batch() * sequences.seq_len * directions.len() * hidden];
-    let mut out_rows: Vec<_> = out.chunks_mut(hidden).map(Some).collect();
+    let mut out = vec![T::zero(); sequences.batch() * sequences.seq_len * directions.len() * output];
+    let mut out_rows: Vec<_> = out.chunks_mut(output).map(Some).collect();
     let no_bias = vec![T::zero(); width];
-    let mut states: Vec<_> = directions.iter().map(|direction| direction.initial::<C>(sequences, hidden)).collect();
-    let traces = T::with_scratch(num_rows * input + directions.len() * (input + hidden) * width, |mut rest| {
-        let packed = take(&mut rest, num_rows * input);
-        sequences.pack(xs, input, packed);
-        let mut jobs = Vec::new();
-        for (index, (direction, states)) in directions.iter().zip(&mut states).enumerate() {
-            let weight_ih = transposed(direction.weight_ih, input, num_rows, take(&mut rest, input * width));
-            let weight_hh = transposed(direction.weight_hh, hidden, sequences.batch(), take(&mut rest, hidden * width));
-            let (mut xs, mut hiddens, mut cells) = (&*packed, &mut states.hidden[..], &mut states.cell[..]);
-            for block in &sequences.blocks {
-                let (rows, samples) = (block.num_rows(), block.num_samples());
-                let row_of = |row: usize| out_rows[row * directions.len() + index].take();
-                jobs.push(Job {
-                    sizes,
-                    block,
-                    reverse: direction.reverse,
-                    xs: take_shared(&mut xs, rows * input),
-                    weight_ih,
-                    weight_hh,
-                    bias: direction.bias.unwrap_or([&no_bias; 2]),
-                    hidden: take(&mut hiddens, samples * hidden),
-                    cell: take(&mut cells, samples * C::CELL * hidden),
-                    out: block.batch_rows().filter_map(row_of).collect(),
-                });
+    let mut states: Vec<_> = directions.iter().map(|direction| direction.initial::<C>(sequences, sizes)).collect();
+    let traces = T::with_scratch(
+        num_rows * input + directions.len() * ((input + output) * width + output * hidden),
+        |mut rest| {
+            let packed = take(&mut rest, num_rows * input);
+            sequences.pack(xs, input, packed);
+            let mut jobs = Vec::new();
+            for (index, (direction, states)) in directions.iter().zip(&mut states).enumerate() {
+                let weight_ih = transposed(direction.weight_ih, input, num_rows, take(&mut rest, input * width));
+                let weight_hh =
+                    transposed(direction.weight_hh, output, sequences.batch(), take(&mut rest, output * width));
+                let mut projection =
+                    |weight| transposed(weight, hidden, sequences.batch(), take(&mut rest, output * hidden));
+                let weight_hr = direction.weight_hr.map(&mut projection);
+                let (mut xs, mut hiddens, mut cells) = (&*packed, &mut states.hidden[..], &mut states.cell[..]);
+                for block in &sequences.blocks {
+                    let (rows, samples) = (block.num_rows(), block.num_samples());
+                    let row_of = |row: usize| out_rows[row * directions.len() + index].take();
+                    jobs.push(Job {
+                        sizes,
+                        block,
+                        reverse: direction.reverse,
+                        xs: take_shared(&mut xs, rows * input),
+                        weight_ih,
+                        weight_hh,
+                        bias: direction.bias.unwrap_or([&no_bias; 2]),
+                        weight_hr,
+                        unprojected: vec![T::zero(); if weight_hr.is_some() { samples * hidden } else { 0 }],
+                        hidden: take(&mut hiddens, samples * output),
+                        cell: take(&mut cells, samples * C::CELL * hidden),
+                        out: block.batch_rows().filter_map(row_of).collect(),
+                    });
+                }
             }
-        }
-        run_all(jobs, num_rows * width * hidden, |job| job.run::<C>())
-    });
+            run_all(jobs, num_rows * width * hidden, |job| job.run::<C>())
+        },
+    );
     Outcome { out, traces, states }
 }
 
 impl<T: Element> Direction<'_, T> {
     /// The initial states.
-    pub fn initial<C: Cell>(&self, sequences: &Sequences, hidden: usize) -> States<T> {
-        let cell = sequences.in_order(self.c0, C::CELL * hidden);
-        States { hidden: sequences.in_order(self.h0, hidden), cell }
+    pub fn initial<C: Cell>(&self, sequences: &Sequences, sizes: Sizes) -> States<T> {
+        let cell = sequences.in_order(self.c0, C::CELL * sizes.hidden);
+        States { hidden: sequences.in_order(self.h0, sizes.output), cell }
     }
 }
 
@@ -133,28 +145,14 @@ pub(super) fn take_shared<'a, T>(rest: &mut &'a [T], len: usize) -> &'a [T] {
     first
 }
 
-/// `weight` of rows of `columns` elements, transposed, as the right side of products.
-///
-/// Against a matrix that lies transposed, a product of a few rows takes several times longer than against one that lies row
-/// by row: the copy in `out` pays at once unless no product has more than one row.
+/// `weight` of rows of `columns` elements, transposed, as the right side of products; by way of `out` unless no product has
+/// more than one row.
 fn transposed<'a, T: Element>(weight: &'a [T], columns: usize, rows: usize, out: &'a mut [T]) -> Matrix<'a, T> {
     if rows <= 1 {
         return Matrix::rows(weight, columns).transposed();
     }
-    let width = weight.len() / columns.max(1);
-    chunks(out, BAND * width, |band, out| {
-        for first_row in (0..width).step_by(TILE) {
-            let rows = first_row..(first_row + TILE).min(width);
-            for (i, out) in out.chunks_mut(TILE * width).enumerate() {
-                let first_column = band * BAND + i * TILE;
-                for (column, out) in (first_column..).zip(out.chunks_exact_mut(width)) {
-                    let weights = weight[rows.start * columns + column..].iter().step_by(columns);
-                    out[rows.clone()].iter_mut().zip(weights).for_each(|(out, &weight)| *out = weight);
-                }
-            }
-        }
-    });
-    Matrix::rows(out, width)
+    transpose_into(weight, columns, out);
+    Matrix::rows(out, weight.len() / columns.max(1))
 }
 
 /// The steps of one block of samples in one direction.
@@ -166,6 +164,9 @@ struct Job<'a, T> {
     weight_ih: Matrix<'a, T>,
     weight_hh: Matrix<'a, T>,
     bias: [&'a [T]; 2],
+    weight_hr: Option<Matrix<'a, T>>,
+    /// The hidden state before its projection, if there is one.
+    unprojected: Vec<T>,
     hidden: &'a mut [T],
     cell: &'a mut [T],
     /// By row of the block.
@@ -178,6 +179,7 @@ impl<T: Float> Job<'_, T> {
         let (width, num_steps, num_rows) = (C::SUMS * hidden, self.block.num_steps(), self.block.num_rows());
         let mut values = Vec::with_capacity(num_rows * width);
         let mut cells = Vec::with_capacity(num_rows * C::CELL * hidden);
+        let mut unprojected = Vec::with_capacity(if self.weight_hr.is_some() { num_rows * hidden } else { 0 });
         let at_once = (PROJECTED_ROWS / self.block.num_samples()).max(1);
         T::with_scratch(at_once * self.block.num_samples() * width, |sums| {
             for chunk in directed(0..num_steps.div_ceil(at_once), self.reverse) {
@@ -190,21 +192,25 @@ impl<T: Float> Job<'_, T> {
                     let sums = &mut sums[(now.start - rows.start) * width..(now.end - rows.start) * width];
                     self.add_recurrent::<C>(now.len(), sums);
                     Arch::new().dispatch(OneStep::<_, C> { job: &mut self, time, sums, cell: PhantomData });
+                    if let Some(weight_hr) = self.weight_hr {
+                        self.project(time, weight_hr);
+                        unprojected.extend_from_slice(&self.unprojected[..now.len() * hidden]);
+                    }
                     values.extend_from_slice(sums);
                     cells.extend_from_slice(&self.cell[..now.len() * C::CELL * hidden]);
                 }
             }
         });
-        Trace { values, cells }
+        Trace { values, cells, unprojected }
     }
 
     /// Adds what the hidden states contribute to the sums of the samples that are running.
     fn add_recurrent<C: Cell>(&self, running: usize, sums: &mut [T]) {
-        let (hidden, weight) = (self.sizes.hidden, self.weight_hh);
+        let (Sizes { hidden, output, .. }, weight) = (self.sizes, self.weight_hh);
         for part in C::RECURRENT {
             let weight = Matrix { data: &weight.data[part.rows * hidden * weight.column_stride..], ..weight };
-            let (sums, states) = (&mut sums[part.sums * hidden..], Matrix::rows(self.hidden, hidden));
-            let size = (running, hidden, part.len * hidden);
+            let (sums, states) = (&mut sums[part.sums * hidden..], Matrix::rows(self.hidden, output));
+            let size = (running, output, part.len * hidden);
             product(size, sums, C::SUMS * hidden, part.sums < C::GATES, states, weight);
         }
     }
@@ -213,8 +219,21 @@ impl<T: Float> Job<'_, T> {
     fn step<C: Cell>(&mut self, time: usize, sums: &mut [T]) {
         let (hidden, rows) = (self.sizes.hidden, self.block.rows(time..time + 1));
         for ((i, row), sums) in rows.enumerate().zip(sums.chunks_exact_mut(C::SUMS * hidden)) {
-            let state = part_mut(self.hidden, i, hidden);
+            let projected = self.weight_hr.is_some();
+            let state = part_mut(if projected { &mut self.unprojected } else { self.hidden }, i, hidden);
             C::forward(Step { sums, bias: self.bias, hidden: state, cell: part_mut(self.cell, i, C::CELL * hidden) });
+            if !projected {
+                self.out[row].copy_from_slice(state);
+            }
+        }
+    }
+
+    /// The hidden states of the samples that are running, from what they are before the projection.
+    fn project(&mut self, time: usize, weight_hr: Matrix<T>) {
+        let (Sizes { hidden, output, .. }, rows) = (self.sizes, self.block.rows(time..time + 1));
+        let unprojected = Matrix::rows(&self.unprojected, hidden);
+        product((rows.len(), hidden, output), self.hidden, output, false, unprojected, weight_hr);
+        for (row, state) in rows.zip(self.hidden.chunks_exact(output)) {
             self.out[row].copy_from_slice(state);
         }
     }

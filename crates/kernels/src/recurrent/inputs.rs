@@ -21,10 +21,18 @@ pub(super) struct Direction<'a> {
 }
 
 impl Inputs<'_> {
-    /// The hidden size, 0 for weights that [`Self::check`] refuses.
+    /// The size of the hidden states that go out and from step to step, 0 for weights that [`Self::check`] refuses.
+    pub fn output_size(&self) -> usize {
+        self.columns(|weights| weights.weight_hh)
+    }
+
+    /// The hidden size: that of the gates and of the cell state.
     pub fn hidden_size(&self) -> usize {
-        let of_weights = self.directions.first().and_then(|direction| direction.weights.weight_hh.dims().last());
-        of_weights.copied().unwrap_or(0)
+        self.columns(|weights| weights.weight_hr.unwrap_or(weights.weight_hh))
+    }
+
+    fn columns<'a>(&'a self, of: impl Fn(&'a RecurrentWeights<'a>) -> &'a Tensor) -> usize {
+        self.directions.first().and_then(|direction| of(direction.weights).dims().last()).copied().unwrap_or(0)
     }
 
     /// Fails, naming the operation, where a shape, dtype, device or length does not fit.
@@ -38,8 +46,8 @@ impl Inputs<'_> {
         if seq_len == 0 {
             candle_core::bail!("{name}: expected at least one step, got xs {:?}", self.xs.dims());
         }
-        let hidden = self.hidden_size();
-        if hidden == 0 {
+        let (hidden, output) = (self.hidden_size(), self.output_size());
+        if hidden == 0 || output == 0 {
             let of_weights = self.directions.first().map(|direction| direction.weights.weight_hh.dims());
             candle_core::bail!("{name}: expected a hidden size of at least 1, got weight_hh {of_weights:?}");
         }
@@ -47,13 +55,26 @@ impl Inputs<'_> {
             let (weights, width) = (direction.weights, C::GATES * hidden);
             let bias = |which: usize| weights.bias.map(|bias| [bias.0, bias.1][which]);
             self.check_shape(name, "weight_ih", Some(weights.weight_ih), &[width, input])?;
-            self.check_shape(name, "weight_hh", Some(weights.weight_hh), &[width, hidden])?;
+            self.check_shape(name, "weight_hh", Some(weights.weight_hh), &[width, output])?;
             self.check_shape(name, "bias_ih", bias(0), &[width])?;
             self.check_shape(name, "bias_hh", bias(1), &[width])?;
-            self.check_shape(name, "h0", direction.h0, &[batch, hidden])?;
+            self.check_shape(name, "h0", direction.h0, &[batch, output])?;
             self.check_shape(name, "c0", direction.c0, &[batch, hidden])?;
+            self.check_projection::<C>(name, weights, &[output, hidden])?;
         }
         self.check_lengths(name, batch, seq_len)
+    }
+
+    /// All directions have one, or none has.
+    fn check_projection<C: Cell>(&self, name: &str, weights: &RecurrentWeights, expected: &[usize]) -> Result<()> {
+        let first = self.directions.first().and_then(|direction| direction.weights.weight_hr);
+        match (first, weights.weight_hr) {
+            (_, Some(_)) if C::CELL == 0 => candle_core::bail!("{name}: only an lstm has a projection, weight_hr"),
+            (Some(_), None) | (None, Some(_)) => {
+                candle_core::bail!("{name}: expected weight_hr in all directions or none")
+            }
+            (_, weight_hr) => self.check_shape(name, "weight_hr", weight_hr, expected),
+        }
     }
 
     fn check_shape(&self, name: &str, what: &str, tensor: Option<&Tensor>, expected: &[usize]) -> Result<()> {

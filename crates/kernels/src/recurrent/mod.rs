@@ -31,6 +31,10 @@ pub struct RecurrentWeights<'a> {
     pub weight_hh: &'a Tensor,
     /// `bias_ih` and `bias_hh`, each (gates · hidden_size).
     pub bias: Option<(&'a Tensor, &'a Tensor)>,
+    /// Of an LSTM with projection (Sak et al. 2014, arXiv 1402.1128): (proj_size, hidden_size). The hidden state is then
+    /// `weight_hr · (o tanh(c))`, of proj_size, which takes the place of the hidden size in `weight_hh`'s columns, in h0 and
+    /// in all hidden states that are given; the cell state keeps the hidden size. An RNN and a GRU have none.
+    pub weight_hr: Option<&'a Tensor>,
 }
 
 /// How a layer runs over its sequences.
@@ -143,7 +147,7 @@ pub fn gru(
 /// A layer of long short-term memory (Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000):
 ///
 /// i, f, o = sigmoid and g = tanh of W_i x_t + b_i + W_h h_(t−1) + b_h, each with its rows of the weights;
-/// c_t = f c_(t−1) + i g; h_t = o tanh(c_t).
+/// c_t = f c_(t−1) + i g; h_t = o tanh(c_t), or its projection where there is one.
 ///
 /// # Shapes
 /// `xs` (batch, seq_len, input_size), strided as it may be; `state` is `h0` and `c0`, (batch, hidden_size) each, zeros by
@@ -163,6 +167,7 @@ pub fn gru(
 ///     weight_ih: &Tensor::ones((16, 3), DType::F32, &device)?,
 ///     weight_hh: &Tensor::zeros((16, 4), DType::F32, &device)?,
 ///     bias: None,
+///     weight_hr: None,
 /// };
 /// let out = lstm(&xs, &weights, None, &RecurrentParams { lengths: Some(&[5, 2]), ..Default::default() })?;
 /// assert_eq!(out.sequence.dims(), [2, 5, 4]);

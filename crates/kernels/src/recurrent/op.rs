@@ -19,7 +19,8 @@ pub(super) fn apply<C: Cell>(inputs: &Inputs) -> Result<Vec<Tensor>> {
 
 fn typed<T: Float, C: Cell>(inputs: &Inputs) -> Result<Vec<Tensor>> {
     let (batch, seq_len, input) = inputs.xs.dims3()?;
-    let sizes = Sizes { input, hidden: inputs.hidden_size(), directions: inputs.directions.len() };
+    let (hidden, output_size) = (inputs.hidden_size(), inputs.output_size());
+    let sizes = Sizes { input, hidden, output: output_size, directions: inputs.directions.len() };
     let sequences = Sequences::new(batch, seq_len, inputs.lengths);
     let mut tensors = vec![inputs.xs];
     let slots: Vec<_> = inputs.directions.iter().map(|direction| Slots::fill(direction, &mut tensors)).collect();
@@ -27,9 +28,9 @@ fn typed<T: Float, C: Cell>(inputs: &Inputs) -> Result<Vec<Tensor>> {
         let directions: Vec<_> = slots.iter().map(|slots| slots.direction(values)).collect();
         Ok(forward::<T, C>(&sequences, sizes, values[0], &directions))
     })?;
-    let mut outputs = vec![output(out, (batch, seq_len, sizes.directions * sizes.hidden))];
+    let mut outputs = vec![output(out, (batch, seq_len, sizes.directions * output_size))];
     for state in &states {
-        outputs.push(output(sequences.by_sample(&state.hidden, sizes.hidden), (batch, sizes.hidden)));
+        outputs.push(output(sequences.by_sample(&state.hidden, output_size), (batch, output_size)));
         if C::CELL > 0 {
             outputs.push(output(sequences.by_sample(&state.cell, sizes.hidden), (batch, sizes.hidden)));
         }
@@ -43,6 +44,7 @@ struct Slots {
     weight_ih: usize,
     weight_hh: usize,
     bias: Option<[usize; 2]>,
+    weight_hr: Option<usize>,
     h0: Option<usize>,
     c0: Option<usize>,
 }
@@ -58,6 +60,7 @@ impl Slots {
             weight_ih: add(direction.weights.weight_ih),
             weight_hh: add(direction.weights.weight_hh),
             bias: direction.weights.bias.map(|(ih, hh)| [ih, hh].map(&mut add)),
+            weight_hr: direction.weights.weight_hr.map(&mut add),
             h0: direction.h0.map(&mut add),
             c0: direction.c0.map(&mut add),
         }
@@ -69,6 +72,7 @@ impl Slots {
             weight_ih: values[self.weight_ih],
             weight_hh: values[self.weight_hh],
             bias: self.bias.map(|bias| bias.map(|i| values[i])),
+            weight_hr: self.weight_hr.map(|i| values[i]),
             h0: self.h0.map(|i| values[i]),
             c0: self.c0.map(|i| values[i]),
         }
@@ -79,6 +83,7 @@ impl Slots {
             weight_ih: wanted[self.weight_ih],
             weight_hh: wanted[self.weight_hh],
             bias: self.bias.is_some_and(|bias| bias.iter().any(|&i| wanted[i])),
+            weight_hr: self.weight_hr.is_some_and(|i| wanted[i]),
             states: self.h0.into_iter().chain(self.c0).any(|i| wanted[i]),
         }
     }
@@ -141,22 +146,25 @@ impl<T: Float, C: Cell> Recurrence<T, C> {
             Ok::<_, candle_core::Error>(self.sequences.in_order(values.as_deref(), width))
         };
         let [hidden, cell] = [0, 1].map(|i| grads.get(i).and_then(Option::as_ref));
-        Ok(States { hidden: in_order(hidden, self.sizes.hidden)?, cell: in_order(cell, C::CELL * self.sizes.hidden)? })
+        Ok(States { hidden: in_order(hidden, self.sizes.output)?, cell: in_order(cell, C::CELL * self.sizes.hidden)? })
     }
 
     /// Puts the gradients of one direction in the inputs' places.
     fn hand_out(&self, slots: &Slots, gradients: Gradients<T>, results: &mut [Option<Vec<T>>]) {
         results[slots.weight_ih] = Some(gradients.weight_ih);
         results[slots.weight_hh] = Some(gradients.weight_hh);
-        let by_sample = |states: &[T]| Some(self.sequences.by_sample(states, self.sizes.hidden));
+        let by_sample = |states: &[T], width: usize| Some(self.sequences.by_sample(states, width));
         for (place, grad) in slots.bias.into_iter().flatten().zip(gradients.bias) {
             results[place] = Some(grad);
         }
+        if let Some(weight_hr) = slots.weight_hr {
+            results[weight_hr] = Some(gradients.weight_hr);
+        }
         if let Some(h0) = slots.h0 {
-            results[h0] = by_sample(&gradients.states.hidden);
+            results[h0] = by_sample(&gradients.states.hidden, self.sizes.output);
         }
         if let Some(c0) = slots.c0 {
-            results[c0] = by_sample(&gradients.states.cell);
+            results[c0] = by_sample(&gradients.states.cell, self.sizes.hidden);
         }
     }
 }

@@ -5,8 +5,10 @@ use std::ops::Range;
 
 use crate::cpu::{Element, rows};
 
-/// Samples that one job carries through all steps: enough for products at full speed, few enough for many jobs.
-const BLOCK: usize = 8;
+/// Samples that one job carries through all steps, at most: enough for products at full speed, few enough for many jobs.
+const MAX_BLOCK: usize = 16;
+/// Jobs that a small batch is cut into.
+const MIN_BLOCKS: usize = 2;
 
 /// The valid steps of a batch, packed without padding.
 ///
@@ -35,7 +37,8 @@ impl Sequences {
         let length = |sample: usize| lengths.map_or(seq_len, |lengths| lengths[sample]);
         let mut order: Vec<usize> = (0..batch).collect();
         order.sort_by_key(|&sample| Reverse(length(sample)));
-        let blocks: Vec<_> = order.chunks(BLOCK).map(|samples| Block::new(samples, seq_len, length)).collect();
+        let block = batch.div_ceil(MIN_BLOCKS).clamp(1, MAX_BLOCK);
+        let blocks: Vec<_> = order.chunks(block).map(|samples| Block::new(samples, seq_len, length)).collect();
         let num_rows = blocks.iter().map(Block::num_rows).sum();
         Self { seq_len, num_rows, blocks, order }
     }

@@ -121,7 +121,11 @@ impl Layer {
         for _ in 0..=usize::from(self.both) {
             let (Some(weight_ih), Some(weight_hh)) = (next(true), next(true)) else { candle_core::bail!("no weights") };
             let bias = next(self.bias).zip(next(self.bias));
-            directions.push((RecurrentWeights { weight_ih, weight_hh, bias }, next(self.state), next(lstm_state)));
+            directions.push((
+                RecurrentWeights { weight_ih, weight_hh, bias, weight_hr: None },
+                next(self.state),
+                next(lstm_state),
+            ));
         }
         let (first, h0, c0) = &directions[0];
         let (xs, lengths) = (&t[0], self.lengths.as_deref());

@@ -2,8 +2,10 @@
 //! against the fused one.
 
 mod errors;
+mod phases;
 mod transposed;
 mod volume;
+mod whole;
 mod winograd;
 
 use candle_core::{DType, Device, Tensor, Var};

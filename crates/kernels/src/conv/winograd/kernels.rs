@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::super::geometry::Geometry;
 use super::lanes::{LANES, Lanes};
 use super::tile::Tile;
 use super::tiling::Stack;
@@ -14,34 +15,67 @@ const BLOCK: usize = 8;
 /// The kernels of a convolution, for whatever axis is summed over and whatever one is kept.
 pub(super) struct Kernels<'a, T> {
     pub weight: &'a [T],
-    /// Channels that are summed over, and the distance of their kernels in `weight`.
-    pub from: (usize, usize),
-    /// Channels of the result, and the distance of their kernels in `weight`.
-    pub to: (usize, usize),
+    pub from: Axis,
+    pub to: Axis,
     /// Whether the kernels are turned by 180 degrees.
     pub turned: bool,
 }
 
+/// The channels that are summed over, or those of the result, and where their kernels lie in the weight.
+#[derive(Clone, Copy)]
+pub(super) struct Axis {
+    /// Channels, of which each phase of the image's channels is one.
+    pub channels: usize,
+    /// Distance of the kernels of the image's channels.
+    pub stride: usize,
+    /// Rows and columns of phases, 1 or 2.
+    pub step: usize,
+    /// Distance of the rows of a kernel.
+    pub width: usize,
+}
+
+impl Axis {
+    /// The axes of the output's and of the input's channels.
+    pub fn both(g: &Geometry) -> [Self; 2] {
+        let (step, width) = (g.stride[0], g.kernel[1]);
+        let out = Self { channels: g.out_channels, stride: g.in_channels * g.taps(), step: 1, width };
+        [out, Self { channels: g.in_channels * step * step, stride: g.taps(), step, width }]
+    }
+
+    /// Where the kernels of a channel begin.
+    #[inline(always)]
+    fn at(&self, channel: usize) -> usize {
+        match self.step {
+            1 => channel * self.stride,
+            _ => channel / 4 * self.stride + channel % 4 / 2 * self.width + channel % 2,
+        }
+    }
+}
+
 impl<T: Element> Kernels<'_, T> {
     /// `us[i, j] = (G g Gᵀ)[i, j]` of every kernel: rows of `from`, columns of `to`.
-    pub fn transform<K: Tile<M, A>, const M: usize, const A: usize>(&self, stack: &Stack, us: &mut [T]) {
+    pub fn transform<K: Tile<M, R, A>, const M: usize, const R: usize, const A: usize>(
+        &self,
+        stack: &Stack,
+        us: &mut [T],
+    ) {
         let mut blocks: Vec<Vec<&mut [T]>> = Vec::new();
-        blocks.resize_with(self.from.0.div_ceil(BLOCK), Vec::new);
+        blocks.resize_with(self.from.channels.div_ceil(BLOCK), Vec::new);
         for us in us.chunks_exact_mut(stack.at(1)) {
-            let rows = &mut us[..self.from.0 * stack.pitch];
+            let rows = &mut us[..self.from.channels * stack.pitch];
             blocks.iter_mut().zip(rows.chunks_mut(BLOCK * stack.pitch)).for_each(|(block, rows)| block.push(rows));
         }
         blocks.into_par_iter().enumerate().for_each(|(block, mut us)| {
             simd(
                 #[inline(always)]
-                || self.transform_block::<K, M, A>(block * BLOCK, stack.pitch, &mut us),
+                || self.transform_block::<K, M, R, A>(block * BLOCK, stack.pitch, &mut us),
             );
         });
     }
 
     /// The matrices' rows from `first` on, at most [`BLOCK`].
     #[inline(always)]
-    fn transform_block<K: Tile<M, A>, const M: usize, const A: usize>(
+    fn transform_block<K: Tile<M, R, A>, const M: usize, const R: usize, const A: usize>(
         &self,
         first: usize,
         pitch: usize,
@@ -49,15 +83,20 @@ impl<T: Element> Kernels<'_, T> {
     ) {
         assert_eq!(us.len(), A * A);
         let rows = us[0].len() / pitch;
-        let mut taps = [[Lanes::zero(); 9]; BLOCK];
+        let mut taps = [[[Lanes::zero(); R]; R]; BLOCK];
         for to in (0..pitch).step_by(LANES) {
-            self.load(first, to, &mut taps[..rows]);
+            if self.from.step.max(self.to.step) == 1 {
+                self.load::<R, 1>(first, to, &mut taps[..rows]);
+            } else {
+                self.load::<R, 2>(first, to, &mut taps[..rows]);
+            }
             for (row, g) in taps[..rows].iter().enumerate() {
-                let a = K::kernel([g[0], g[3], g[6]]);
-                let b = K::kernel([g[1], g[4], g[7]]);
-                let c = K::kernel([g[2], g[5], g[8]]);
+                let mut columns = [[Lanes::zero(); A]; R];
+                for (column, &g) in columns.iter_mut().zip(g) {
+                    *column = K::kernel(g);
+                }
                 for i in 0..A {
-                    let u = K::kernel([a[i], b[i], c[i]]);
+                    let u = K::kernel(self::row(&columns, i));
                     for (j, u) in u.iter().enumerate() {
                         u.store(us[A * i + j], row * pitch + to);
                     }
@@ -66,36 +105,40 @@ impl<T: Element> Kernels<'_, T> {
         }
     }
 
-    /// The kernels from the channels beginning with `first` to those beginning with `to`.
+    /// The kernels, by columns, from the channels beginning with `first` to those beginning with `to`, of taps that lie
+    /// `STEP` apart.
     #[inline(always)]
-    fn load(&self, first: usize, to: usize, taps: &mut [[Lanes<T>; 9]]) {
+    fn load<const R: usize, const STEP: usize>(&self, first: usize, to: usize, kernels: &mut [[[Lanes<T>; R]; R]]) {
         // Beyond the last channel the lanes keep what they have: they are never read as a result.
-        for lane in 0..LANES.min(self.to.0 - to) {
-            for (row, taps) in taps.iter_mut().enumerate() {
-                let kernel = &self.weight[(first + row) * self.from.1 + (to + lane) * self.to.1..][..9];
-                if self.turned {
-                    taps.iter_mut().rev().zip(kernel).for_each(|(tap, &value)| tap.0[lane] = value);
-                } else {
-                    taps.iter_mut().zip(kernel).for_each(|(tap, &value)| tap.0[lane] = value);
+        for lane in 0..LANES.min(self.to.channels - to) {
+            for (row, columns) in kernels.iter_mut().enumerate() {
+                let kernel = &self.weight[self.from.at(first + row) + self.to.at(to + lane)..];
+                let kernel = &kernel[..STEP * STEP * R * (R - 1) + STEP * (R - 1) + 1];
+                for (j, column) in columns.iter_mut().enumerate() {
+                    for (i, tap) in column.iter_mut().enumerate() {
+                        let (i, j) = if self.turned { (R - 1 - i, R - 1 - j) } else { (i, j) };
+                        tap.0[lane] = kernel[STEP * STEP * R * i + STEP * j];
+                    }
                 }
             }
         }
     }
 }
 
-/// `weight[o, c] = Gᵀ S G` with `S[i, j] = Σ sums[i, j][o, c]` over the stacks in `sums`, added in their order.
-pub(super) fn weight_from_sums<T: Element, K: Tile<M, A>, const M: usize, const A: usize>(
+/// `weight[o, c] = Gᵀ S G` with `S[i, j] = Σ sums[i, j][o, c]` over the stacks in `sums`, added in their order; `axis` is
+/// that of the input's channels.
+pub(super) fn weight_from_sums<T: Element, K: Tile<M, R, A>, const M: usize, const R: usize, const A: usize>(
     stack: &Stack,
     sums: &[T],
-    channels: usize,
+    axis: &Axis,
     weight: &mut [T],
 ) {
-    weight.par_chunks_exact_mut(channels * 9).enumerate().for_each(|(row, weight)| {
+    weight.par_chunks_exact_mut(axis.channels * R * R).enumerate().for_each(|(row, weight)| {
         simd(
             #[inline(always)]
             || {
-                for (channel, weight) in weight.chunks_mut(LANES * 9).enumerate() {
-                    weight_lanes::<T, K, M, A>(stack, sums, row * stack.pitch + channel * LANES, weight);
+                for (channel, weight) in weight.chunks_mut(LANES * R * R).enumerate() {
+                    weight_lanes::<T, K, M, R, A>(stack, sums, row * stack.pitch + channel * LANES, axis, weight);
                 }
             },
         );
@@ -104,13 +147,14 @@ pub(super) fn weight_from_sums<T: Element, K: Tile<M, A>, const M: usize, const 
 
 /// The kernels whose elements of the sums are at `at`.
 #[inline(always)]
-fn weight_lanes<T: Element, K: Tile<M, A>, const M: usize, const A: usize>(
+fn weight_lanes<T: Element, K: Tile<M, R, A>, const M: usize, const R: usize, const A: usize>(
     stack: &Stack,
     sums: &[T],
     at: usize,
+    axis: &Axis,
     weight: &mut [T],
 ) {
-    let mut columns = [[Lanes::zero(); 3]; A];
+    let mut columns = [[Lanes::zero(); R]; A];
     for (j, column) in columns.iter_mut().enumerate() {
         let mut sum = [Lanes::zero(); A];
         for sums in sums.chunks_exact(stack.len()) {
@@ -119,10 +163,13 @@ fn weight_lanes<T: Element, K: Tile<M, A>, const M: usize, const A: usize>(
         }
         *column = K::kernel_transposed(sum);
     }
-    for i in 0..3 {
+    for i in 0..R {
         let row = K::kernel_transposed(row(&columns, i));
-        for (lane, weight) in weight.chunks_exact_mut(9).enumerate() {
-            weight[3 * i..3 * i + 3].iter_mut().zip(&row).for_each(|(weight, lanes)| *weight = lanes.0[lane]);
+        for lane in 0..weight.len() / (R * R) {
+            let kernel = &mut weight[axis.at(lane) + i * axis.step * axis.width..];
+            for (j, lanes) in row.iter().enumerate() {
+                kernel[j * axis.step] = lanes.0[lane];
+            }
         }
     }
 }

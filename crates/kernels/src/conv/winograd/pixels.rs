@@ -5,7 +5,7 @@
 //! for these loops, and they are slower than the plain ones.
 
 use super::lanes::LANES;
-use super::tiling::{Part, Planes};
+use super::tiling::{Part, Planes, Tiling};
 use crate::cpu::Element;
 
 /// A window of every image of a part.
@@ -15,26 +15,29 @@ pub(super) struct Window {
     pub height: usize,
     pub width: usize,
     /// Row and column of the image where the window begins.
-    origin: [isize; 2],
+    pub origin: [isize; 2],
+    /// Rows and columns of the image from one pixel to the next.
+    step: usize,
 }
 
 impl Window {
     /// The inputs under the tiles of `part`.
-    pub fn of_inputs(part: &Part, padding: [isize; 2]) -> Self {
-        Self::new(part, [-padding[0], -padding[1]], 2)
+    pub fn of_inputs(tiling: &Tiling, part: &Part) -> Self {
+        Self::new(part, tiling.padding.map(|padding| -padding), tiling.taps - 1, tiling.from.step)
     }
 
     /// The outputs of the tiles of `part`.
     pub fn of_outputs(part: &Part) -> Self {
-        Self::new(part, [0, 0], 0)
+        Self::new(part, [0, 0], 0, 1)
     }
 
-    fn new(part: &Part, [y, x]: [isize; 2], overlap: usize) -> Self {
+    fn new(part: &Part, [y, x]: [isize; 2], overlap: usize, step: usize) -> Self {
         Self {
             images: part.images,
             height: part.tile * part.rows.len() + overlap,
             width: part.tile * part.width + overlap,
-            origin: [y + (part.tile * part.rows.start) as isize, x],
+            origin: [y + (step * part.tile * part.rows.start) as isize, x],
+            step,
         }
     }
 
@@ -43,9 +46,9 @@ impl Window {
         self.images * self.height * self.width
     }
 
-    /// The row of the image under a row of the window.
-    fn row(&self, planes: &Planes, row: usize) -> Option<usize> {
-        usize::try_from(self.origin[0] + row as isize).ok().filter(|&y| y < planes.height)
+    /// The row of the image under phase `phase` of a row of the window.
+    pub fn row(&self, planes: &Planes, row: usize, phase: usize) -> Option<usize> {
+        usize::try_from(self.origin[0] + (self.step * row + phase) as isize).ok().filter(|&y| y < planes.height)
     }
 
     /// The first column of the window inside the image, the column of the image there, and how many follow.
@@ -69,7 +72,7 @@ pub(super) fn gather<T: Element>(
     let plane = planes.height * planes.width;
     for (row, pixels) in pixels.chunks_exact_mut(window.width).enumerate() {
         let (image, row) = (row / window.height, row % window.height);
-        let Some(row) = window.row(planes, row).filter(|_| count > 0) else {
+        let Some(row) = window.row(planes, row, 0).filter(|_| count > 0) else {
             pixels.fill([T::zero(); LANES]);
             continue;
         };
@@ -111,7 +114,7 @@ pub(super) fn scatter<T: Element>(
     let count = planes.width.min(window.width);
     for (row, pixels) in pixels.chunks_exact(window.width).enumerate() {
         let (image, row) = (row / window.height, row % window.height);
-        let Some(row) = window.row(planes, row) else { continue };
+        let Some(row) = window.row(planes, row, 0) else { continue };
         let at = image * planes.len() + row * planes.width;
         for lane in 0..LANES.min(planes.channels - channel) {
             let to = &mut images[at + (channel + lane) * plane..][..count];

@@ -1,9 +1,9 @@
 //! The transforms of tiles in two dimensions: `Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A` for a tile `d` of inputs, a kernel `g` of
-//! 3 x 3 and a tile `Y` of outputs.
+//! `R` x `R` and a tile `Y` of outputs.
 
 use super::lanes::{LANES, Lanes};
 use super::pixels::Window;
-use super::tile::Tile;
+use super::tile::{Tile, TransposedTile};
 use super::tiling::{Part, Stack};
 use crate::cpu::Element;
 
@@ -37,7 +37,7 @@ pub(super) fn row<T: Element, const N: usize, const M: usize>(columns: &[[Lanes<
 
 /// `vs[i, j] = (Bᵀ d B)[i, j]` of every tile (rows) at some channels (columns).
 #[inline(always)]
-pub(super) fn input_tiles<T: Element, K: Tile<M, A>, const M: usize, const A: usize>(
+pub(super) fn input_tiles<T: Element, K: Tile<M, R, A>, const M: usize, const R: usize, const A: usize>(
     part: &Part,
     window: &Window,
     channel: usize,
@@ -69,7 +69,7 @@ pub(super) fn input_tiles<T: Element, K: Tile<M, A>, const M: usize, const A: us
 
 /// `pixels = Aᵀ ms A + bias` of every tile (rows) at some channels (columns).
 #[inline(always)]
-pub(super) fn output_tiles<T: Element, K: Tile<M, A>, const M: usize, const A: usize>(
+pub(super) fn output_tiles<T: Element, K: Tile<M, R, A>, const M: usize, const R: usize, const A: usize>(
     part: &Part,
     window: &Window,
     channel: usize,
@@ -106,7 +106,7 @@ pub(super) fn stack_column<T: Element, const A: usize>(stack: &Stack, ms: &[T], 
 
 /// `us[i, j] = (A y Aᵀ)[i, j]` of every tile (rows) of a gradient at some channels (columns).
 #[inline(always)]
-pub(super) fn gradient_tiles<T: Element, K: Tile<M, A>, const M: usize, const A: usize>(
+pub(super) fn gradient_tiles<T: Element, K: Tile<M, R, A>, const M: usize, const R: usize, const A: usize>(
     part: &Part,
     window: &Window,
     channel: usize,
@@ -126,6 +126,37 @@ pub(super) fn gradient_tiles<T: Element, K: Tile<M, A>, const M: usize, const A:
                 for (j, u) in u.iter().enumerate() {
                     u.store(us, stack.at(A * i + j) + at);
                 }
+            }
+        }
+    }
+}
+
+/// Adds `B ms Bᵀ` of every tile (rows) at some channels (columns) to the inputs under it.
+#[inline(always)]
+pub(super) fn input_tiles_transposed<
+    T: Element,
+    K: TransposedTile<M, R, A>,
+    const M: usize,
+    const R: usize,
+    const A: usize,
+>(
+    part: &Part,
+    window: &Window,
+    channel: usize,
+    (stack, ms): (&Stack, &[T]),
+    pixels: &mut [[T; LANES]],
+) {
+    for (pixel, tile) in rows(part, window) {
+        for x in 0..part.width {
+            let at = (tile + x) * stack.pitch + channel;
+            let mut columns = [[Lanes::zero(); A]; A];
+            for (j, column) in columns.iter_mut().enumerate() {
+                *column = K::input_transposed(stack_column(stack, ms, j, at));
+            }
+            for i in 0..A {
+                let xs = K::input_transposed(row(&columns, i));
+                let row = &mut pixels[pixel + i * window.width + M * x..][..A];
+                row.iter_mut().zip(xs).for_each(|(pixel, x)| *pixel = (Lanes(*pixel) + x).0);
             }
         }
     }

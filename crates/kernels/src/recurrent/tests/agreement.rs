@@ -41,6 +41,16 @@ fn fused_equals_composed_over_several_blocks() {
 }
 
 #[test]
+fn a_projection_over_several_blocks() {
+    for lengths in [None, Some(lengths(37, 6))] {
+        let setup = Setup { directions: vec![false, true], lengths, proj_size: Some(7), ..Setup::full(Kind::Lstm) };
+        assert_agree(&setup, (37, 6, 5, 19));
+        let setup = Setup { directions: vec![true], lengths: None, ..setup };
+        assert_agree(&setup, (1, 3, 2, 9));
+    }
+}
+
+#[test]
 fn one_step_one_sample_one_feature() {
     for kind in KINDS {
         let setup = Setup { directions: vec![false, true], ..Setup::full(kind) };

@@ -16,7 +16,7 @@ fn assert_names<T>(result: crate::Result<T>, expected: &str) {
 #[test]
 fn shapes_types_and_lengths() {
     let (xs, ih, hh, bias, h0) = (zeros(&[2, 4, 5]), zeros(&[12, 5]), zeros(&[12, 3]), zeros(&[12]), zeros(&[2, 3]));
-    let weights = RecurrentWeights { weight_ih: &ih, weight_hh: &hh, bias: Some((&bias, &bias)) };
+    let weights = RecurrentWeights { weight_ih: &ih, weight_hh: &hh, bias: Some((&bias, &bias)), weight_hr: None };
     let params = RecurrentParams::default();
     lstm(&xs, &weights, Some((&h0, &h0)), &params).unwrap();
 
@@ -42,8 +42,22 @@ fn shapes_types_and_lengths() {
     assert_names(with(&[4, 0]), "lstm: expected lengths from 1 to 4, got 0 for sample 1");
     assert_names(with(&[5, 1]), "lstm: expected lengths from 1 to 4, got 5 for sample 0");
 
+    let (projection, narrow_hh, narrow_h0) = (zeros(&[2, 3]), zeros(&[12, 2]), zeros(&[2, 2]));
+    let projected = RecurrentWeights { weight_hh: &narrow_hh, weight_hr: Some(&projection), ..weights };
+    lstm(&xs, &projected, Some((&narrow_h0, &h0)), &params).unwrap();
+    assert_names(lstm(&xs, &projected, Some((&h0, &h0)), &params), "lstm: expected h0 of shape [2, 2], got [2, 3]");
+    let wrong = RecurrentWeights { weight_hh: &hh, ..projected };
+    assert_names(lstm(&xs, &wrong, None, &params), "lstm: expected weight_hr of shape [3, 3], got [2, 3]");
+    let wrong = RecurrentWeights { weight_hr: Some(&hh), ..weights };
+    assert_names(lstm(&xs, &wrong, None, &params), "lstm: expected weight_hr of shape [3, 3], got [12, 3]");
+    let wrong = bidirectional_lstm(&xs, [&projected, &weights], None, None);
+    assert_names(wrong, "bidirectional_lstm: expected weight_hh of shape [12, 2], got [12, 3]");
+    let (ih, hh) = (zeros(&[9, 5]), zeros(&[9, 2]));
+    let of_gru = RecurrentWeights { weight_ih: &ih, weight_hh: &hh, bias: None, weight_hr: Some(&projection) };
+    assert_names(gru(&xs, &of_gru, None, &params), "gru: only an lstm has a projection");
+
     let (small_ih, small_hh) = (zeros(&[8, 5]), zeros(&[8, 2]));
-    let small = RecurrentWeights { weight_ih: &small_ih, weight_hh: &small_hh, bias: None };
+    let small = RecurrentWeights { weight_ih: &small_ih, weight_hh: &small_hh, bias: None, weight_hr: None };
     let both = bidirectional_lstm(&xs, [&weights, &small], None, None);
     assert_names(both, "bidirectional_lstm: expected weight_ih of shape [12, 5], got [8, 5]");
 }

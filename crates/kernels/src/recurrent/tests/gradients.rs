@@ -46,6 +46,16 @@ fn without_bias_or_state() {
     }
 }
 
+#[test]
+fn a_projection() {
+    let setup = Setup { proj_size: Some(2), ..Setup::full(Kind::Lstm) };
+    check(&setup, true, all);
+    check(&Setup { bias: false, state: false, ..setup.clone() }, true, all);
+    let both = Setup { directions: vec![false, true], lengths: Some(vec![3, 1, 4]), ..setup };
+    check(&both, true, all);
+    check(&both, false, all);
+}
+
 /// `check_gradients` also fails where a gradient does not reach an input.
 #[test]
 fn each_output_alone() {

@@ -28,13 +28,15 @@ struct Setup {
     directions: Vec<bool>,
     bias: bool,
     state: bool,
+    /// The size that an LSTM's hidden states are projected to.
+    proj_size: Option<usize>,
     lengths: Option<Vec<usize>>,
 }
 
 impl Setup {
     /// Forward, with everything that is optional but lengths.
     fn full(kind: Kind) -> Self {
-        Self { kind, directions: vec![false], bias: true, state: true, lengths: None }
+        Self { kind, directions: vec![false], bias: true, state: true, proj_size: None, lengths: None }
     }
 
     /// `xs`, then for each direction the weights and what else it has; sizes are batch, seq_len, input and hidden.
@@ -44,16 +46,18 @@ impl Setup {
             Kind::Gru => 3,
             Kind::Tanh | Kind::Relu => 1,
         };
-        let width = gates * hidden;
+        let (width, output) = (gates * hidden, self.proj_size.unwrap_or(hidden));
         let mut shapes = vec![vec![batch, seq_len, input]];
         for _ in &self.directions {
-            shapes.extend([vec![width, input], vec![width, hidden]]);
+            shapes.extend([vec![width, input], vec![width, output]]);
             if self.bias {
                 shapes.extend([vec![width], vec![width]]);
             }
             if self.state {
-                shapes.extend(vec![vec![batch, hidden]; if self.kind == Kind::Lstm { 2 } else { 1 }]);
+                shapes.push(vec![batch, output]);
+                shapes.extend((self.kind == Kind::Lstm).then(|| vec![batch, hidden]));
             }
+            shapes.extend(self.proj_size.map(|size| vec![size, hidden]));
         }
         shapes.into_iter().zip(1..).map(|(shape, seed)| values(shape, seed).unwrap()).collect()
     }
@@ -67,7 +71,8 @@ impl Setup {
             let (weight_ih, weight_hh) = (next(true).unwrap(), next(true).unwrap());
             let bias = next(self.bias).zip(next(self.bias));
             let states = (next(self.state), next(self.state && self.kind == Kind::Lstm));
-            parts.push((RecurrentWeights { weight_ih, weight_hh, bias }, states));
+            let weight_hr = next(self.proj_size.is_some());
+            parts.push((RecurrentWeights { weight_ih, weight_hh, bias, weight_hr }, states));
         }
         let directions = parts.iter().zip(&self.directions);
         let directions =
