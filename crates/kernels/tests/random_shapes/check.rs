@@ -29,15 +29,24 @@ static POOLS: LazyLock<[ThreadPool; 2]> =
 
 /// Checks an operation in cases that `make` draws.
 pub fn check(name: &str, make: fn(&mut Draw) -> Case) {
+    check_alone(name, make);
+    for (scale, count) in [(Scale::Small, SMALL), (Scale::Large, LARGE)] {
+        for seed in 0..count {
+            let (case, _name) = drawn(name, make, seed, scale);
+            agrees_with_the_composed_form(&case);
+        }
+    }
+}
+
+/// As [`check`], for an operation that has one form.
+pub fn check_alone(name: &str, make: fn(&mut Draw) -> Case) {
     for seed in 0..SMALL {
         let (case, _name) = drawn(name, make, seed, Scale::Small);
         agrees_with_differences(&case, seed);
-        agrees_with_the_composed_form(&case);
         agrees_where_one_gradient_is_wanted(&case);
     }
     for seed in 0..LARGE {
         let (case, _name) = drawn(name, make, seed, Scale::Large);
-        agrees_with_the_composed_form(&case);
         does_not_depend_on_threads(&case);
     }
     for seed in 0..EMPTY {

@@ -101,15 +101,25 @@ fn case2d(draw: &mut Draw) -> Case {
     Case::new(params, operands, move |t| conv2d(&t[0], &t[1], t.get(2), &params))
 }
 
-/// Kernels of 3 x 3 at stride 1, for which there is an algorithm of its own, and of 1 x 1.
-fn case2d_of_usual_kernels(draw: &mut Draw) -> Case {
-    let plain = Along { input: 1, kernel: 3, stride: 1, padding: [1, 1], dilation: 1, output_padding: 0 };
-    let kernel = draw.one_of(&[3, 3, 1]);
-    let axes = [(); 2].map(|()| Along { input: draw.size(), kernel, padding: [kernel / 2; 2], ..plain });
+/// Kernels of 3 x 3 or 2 x 2, or of 4 x 4 at stride 2, for which there is an algorithm of its own, and of 1 x 1.
+fn usual(draw: &mut Draw, transposed: bool) -> Setup<2> {
+    let (kernel, stride, padding) = draw.one_of(&[(3, 1, 1), (3, 1, 1), (4, 2, 1), (2, 1, 0), (2, 1, 1), (1, 1, 0)]);
+    let plain = Along { input: 1, kernel, stride, padding: [padding; 2], dilation: 1, output_padding: 0 };
+    let axes = [(); 2].map(|()| Along { input: draw.size().max(kernel), ..plain });
     let (inputs, outputs) = (draw.either(1..=5, 16..=40), draw.either(1..=5, 16..=40));
-    let operands = operands(draw, [1, inputs, outputs], &axes, false);
-    let params = params2d(&axes, 1);
+    Setup { axes, groups: 1, operands: operands(draw, [1, inputs, outputs], &axes, transposed) }
+}
+
+fn case2d_of_usual_kernels(draw: &mut Draw) -> Case {
+    let Setup { axes, groups, operands } = usual(draw, false);
+    let params = params2d(&axes, groups);
     Case::new(params, operands, move |t| conv2d(&t[0], &t[1], t.get(2), &params))
+}
+
+fn transposed2d_of_usual_kernels(draw: &mut Draw) -> Case {
+    let Setup { axes, groups, operands } = usual(draw, true);
+    let params = params_of_transposed(&axes, groups);
+    Case::new(params, operands, move |t| conv_transpose2d(&t[0], &t[1], t.get(2), &params))
 }
 
 fn case3d(draw: &mut Draw) -> Case {
@@ -227,6 +237,7 @@ fn of_images() {
     check("conv2d", case2d);
     check("conv2d_of_usual_kernels", case2d_of_usual_kernels);
     check("conv_transpose2d", transposed2d);
+    check("conv_transpose2d_of_usual_kernels", transposed2d_of_usual_kernels);
 }
 
 #[test]

@@ -188,9 +188,8 @@ fn f32_agrees_with_f64() {
         // f32 rounds each of up to a few thousand terms to 6e-8 of a partial sum of size about 30: 1.3e-5 was the most.
         // The transforms of Winograd's tiles of 4 x 4 multiply by up to 8 and take differences: 4.9e-5, in the weights'.
         let geometry = Geometry::conv("test", &case.xs, &case.weight, &case.params).unwrap();
-        let direction = Direction::Weight;
-        let by_four =
-            super::winograd::serves(&geometry, direction) && super::winograd::prefers_four(&geometry, direction);
+        let tiles = super::winograd::choose(&geometry, Direction::Weight, super::op::Role::Gradient);
+        let by_four = tiles == Some(super::winograd::Tiles::F43);
         let tolerance = if by_four { 1e-4 } else { 2.5e-5 };
         for (wide, narrow) in run(&wide, function).iter().zip(run(&narrow, function)) {
             assert_eq!(narrow.dtype(), DType::F32);
