@@ -32,11 +32,13 @@ pub(super) fn apply<C: Cell>(inputs: &Inputs) -> Result<Vec<Tensor>> {
 
 /// The outputs of no samples at all, of whose steps Candle's operations make nothing but a panic.
 fn without_samples<C: Cell>(inputs: &Inputs, seq_len: usize) -> Result<Vec<Tensor>> {
-    let (hidden, directions) = (inputs.hidden_size(), inputs.directions.len());
+    let (output, directions) = (inputs.output_size(), inputs.directions.len());
     let weights = inputs.directions.iter().flat_map(|d| [d.weights.weight_ih, d.weights.weight_hh]);
     let operands: Vec<&Tensor> = std::iter::once(inputs.xs).chain(weights).collect();
-    let states = (0..directions * (1 + usize::from(C::CELL > 0))).map(|_| of_nothing((0, hidden), &operands));
-    std::iter::once(of_nothing((0, seq_len, directions * hidden), &operands)).chain(states).collect()
+    let cell = (C::CELL > 0).then(|| (0, inputs.hidden_size()));
+    let states = (0..directions).flat_map(|_| std::iter::once((0, output)).chain(cell));
+    let sequence = of_nothing((0, seq_len, directions * output), &operands);
+    std::iter::once(sequence).chain(states.map(|shape| of_nothing(shape, &operands))).collect()
 }
 
 /// 1 where a sample is still running, else 0: (batch, seq_len, 1).

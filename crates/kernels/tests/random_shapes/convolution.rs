@@ -101,15 +101,25 @@ fn case2d(draw: &mut Draw) -> Case {
     Case::new(params, operands, move |t| conv2d(&t[0], &t[1], t.get(2), &params))
 }
 
-/// Kernels of 3 x 3 at stride 1, for which there is an algorithm of its own, and of 1 x 1.
-fn case2d_of_usual_kernels(draw: &mut Draw) -> Case {
-    let plain = Along { input: 1, kernel: 3, stride: 1, padding: [1, 1], dilation: 1, output_padding: 0 };
-    let kernel = draw.one_of(&[3, 3, 1]);
-    let axes = [(); 2].map(|()| Along { input: draw.size(), kernel, padding: [kernel / 2; 2], ..plain });
+/// Kernels of 3 x 3 or 2 x 2, or of 4 x 4 at stride 2, for which there is an algorithm of its own, and of 1 x 1.
+fn usual(draw: &mut Draw, transposed: bool) -> Setup<2> {
+    let (kernel, stride, padding) = draw.one_of(&[(3, 1, 1), (3, 1, 1), (4, 2, 1), (2, 1, 0), (2, 1, 1), (1, 1, 0)]);
+    let plain = Along { input: 1, kernel, stride, padding: [padding; 2], dilation: 1, output_padding: 0 };
+    let axes = [(); 2].map(|()| Along { input: draw.size().max(kernel), ..plain });
     let (inputs, outputs) = (draw.either(1..=5, 16..=40), draw.either(1..=5, 16..=40));
-    let operands = operands(draw, [1, inputs, outputs], &axes, false);
-    let params = params2d(&axes, 1);
+    Setup { axes, groups: 1, operands: operands(draw, [1, inputs, outputs], &axes, transposed) }
+}
+
+fn case2d_of_usual_kernels(draw: &mut Draw) -> Case {
+    let Setup { axes, groups, operands } = usual(draw, false);
+    let params = params2d(&axes, groups);
     Case::new(params, operands, move |t| conv2d(&t[0], &t[1], t.get(2), &params))
+}
+
+fn transposed2d_of_usual_kernels(draw: &mut Draw) -> Case {
+    let Setup { axes, groups, operands } = usual(draw, true);
+    let params = params_of_transposed(&axes, groups);
+    Case::new(params, operands, move |t| conv_transpose2d(&t[0], &t[1], t.get(2), &params))
 }
 
 fn case3d(draw: &mut Draw) -> Case {
@@ -130,15 +140,19 @@ fn transposed1d(draw: &mut Draw) -> Case {
     Case::new(params, operands, move |t| conv_transpose1d(&t[0], &t[1], t.get(2), &params))
 }
 
-fn transposed2d(draw: &mut Draw) -> Case {
-    let Setup { axes, groups, operands } = setup(draw, true);
-    let params = ConvTranspose2dParams {
+fn params_of_transposed(axes: &[Along; 2], groups: usize) -> ConvTranspose2dParams {
+    ConvTranspose2dParams {
         stride: axes.map(|axis| axis.stride),
         padding: axes.map(Along::cut),
         output_padding: axes.map(|axis| axis.output_padding),
         dilation: axes.map(|axis| axis.dilation),
         groups,
-    };
+    }
+}
+
+fn transposed2d(draw: &mut Draw) -> Case {
+    let Setup { axes, groups, operands } = setup(draw, true);
+    let params = params_of_transposed(&axes, groups);
     Case::new(params, operands, move |t| conv_transpose2d(&t[0], &t[1], t.get(2), &params))
 }
 
@@ -193,6 +207,25 @@ fn with_tail(draw: &mut Draw, training: bool) -> Case {
     })
 }
 
+/// A transposed convolution with batch normalisation and an activation.
+fn transposed_with_tail(draw: &mut Draw) -> Case {
+    let Setup { axes, groups, operands } = setup::<2>(draw, true);
+    let params = params_of_transposed(&axes, groups);
+    let outputs = operands[1].dims[1] * groups;
+    let has_bias = operands.len() == 3;
+    let inputs: Vec<Input> = operands.into_iter().chain([draw.input(&[outputs]), draw.input(&[outputs])]).collect();
+    let (mean, variance) = (draw.constant(&[outputs]), (draw.constant(&[outputs]) + 1.5).unwrap());
+    let function = draw.one_of(&[Activation::Relu, Activation::Silu, Activation::Tanh]);
+    Case::new((params, function), inputs, move |t| {
+        let (bias, rest) = if has_bias { (Some(&t[2]), &t[3..]) } else { (None, &t[2..]) };
+        let (mean, variance) = (typed(&mean, &t[0])?, typed(&variance, &t[0])?);
+        let statistics = Some((&mean, &variance));
+        let norm = TailBatchNorm { weight: Some(&rest[0]), bias: Some(&rest[1]), statistics, eps: 0.3 };
+        let tail = Tail { batch_norm: Some(norm), activation: Some(function), ..Tail::default() };
+        conv_transpose2d_with(&t[0], &t[1], bias, &params, &tail).map(|tailed| tailed.output)
+    })
+}
+
 #[test]
 fn of_sequences() {
     check("conv1d", case1d);
@@ -204,6 +237,7 @@ fn of_images() {
     check("conv2d", case2d);
     check("conv2d_of_usual_kernels", case2d_of_usual_kernels);
     check("conv_transpose2d", transposed2d);
+    check("conv_transpose2d_of_usual_kernels", transposed2d_of_usual_kernels);
 }
 
 #[test]
@@ -223,4 +257,5 @@ fn of_images_with_a_tail() {
         case
     });
     check("conv2d_with_tail", |draw| with_tail(draw, false));
+    check("conv_transpose2d_with_tail", transposed_with_tail);
 }

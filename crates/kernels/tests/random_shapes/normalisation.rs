@@ -1,11 +1,11 @@
 //! Normalisation, softmaxes and losses.
 
 use candle_core::{DType, Tensor};
-use glassbox_kernels::loss::{Reduction, bce_with_logits, cross_entropy};
+use glassbox_kernels::loss::{CtcParams, Reduction, bce_with_logits, cross_entropy, ctc};
 use glassbox_kernels::norm::*;
 use glassbox_kernels::softmax::{log_softmax, softmax};
 
-use crate::check::check;
+use crate::check::{check, check_alone};
 use crate::draw::{Case, Draw, Input, typed};
 
 /// Added to variances: large enough for central differences where a few elements are nearly alike.
@@ -140,6 +140,24 @@ fn binary(draw: &mut Draw) -> Case {
     })
 }
 
+/// Some targets fit no path.
+fn alignments(draw: &mut Draw) -> Case {
+    let (batch, len, classes) = (draw.batch(), draw.either(1..=6, 30..=50), draw.either(2..=4, 30..=50));
+    let longest = draw.either(1..=3, 5..=20);
+    let blank = draw.one_of(&[0, classes - 1]);
+    // All classes but the blank.
+    let targets =
+        (draw.ids(&[batch, longest], classes - 1).to_dtype(DType::F64).unwrap() + f64::from(blank == 0)).unwrap();
+    let targets = targets.to_dtype(DType::U32).unwrap();
+    let (steps, labels) = (draw.lengths(batch, len), draw.lengths(batch, longest));
+    let (reduction, has_lengths) = (draw.one_of(&REDUCTIONS), draw.flag());
+    Case::new((reduction, blank), vec![draw.input(&[batch, len, classes])], move |t| {
+        let input_lengths = has_lengths.then_some(&steps[..]);
+        let target_lengths = has_lengths.then_some(&labels[..]);
+        ctc(&t[0], &targets, &CtcParams { input_lengths, target_lengths, blank, zero_infinity: true, reduction })
+    })
+}
+
 #[test]
 fn norms() {
     check("batch_norm_train", batch_train);
@@ -158,4 +176,5 @@ fn softmaxes() {
 fn losses() {
     check("cross_entropy", classes);
     check("bce_with_logits", binary);
+    check_alone("ctc", alignments);
 }

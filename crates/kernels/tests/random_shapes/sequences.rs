@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor};
 use glassbox_kernels::attention::*;
 use glassbox_kernels::recurrent::*;
 use glassbox_kernels::rotary::{RotaryStyle, rotary};
+use glassbox_kernels::scan::{gated_scan, scan};
 
 use crate::check::check;
 use crate::draw::{Case, Draw, Input, joined, typed};
@@ -108,6 +109,7 @@ struct Layer {
     reverse: bool,
     bias: bool,
     state: bool,
+    projection: bool,
     lengths: Option<Vec<usize>>,
 }
 
@@ -121,11 +123,9 @@ impl Layer {
         for _ in 0..=usize::from(self.both) {
             let (Some(weight_ih), Some(weight_hh)) = (next(true), next(true)) else { candle_core::bail!("no weights") };
             let bias = next(self.bias).zip(next(self.bias));
-            directions.push((
-                RecurrentWeights { weight_ih, weight_hh, bias, weight_hr: None },
-                next(self.state),
-                next(lstm_state),
-            ));
+            let weight_hr = next(self.projection);
+            let weights = RecurrentWeights { weight_ih, weight_hh, bias, weight_hr };
+            directions.push((weights, next(self.state), next(lstm_state)));
         }
         let (first, h0, c0) = &directions[0];
         let (xs, lengths) = (&t[0], self.lengths.as_deref());
@@ -162,22 +162,44 @@ fn recurrent(draw: &mut Draw, cell: Cell) -> Case {
     let (input, hidden) = (draw.either(1..=3, 5..=9), draw.either(1..=4, 7..=20));
     let lengths = Some(draw.lengths(batch, len)).filter(|_| draw.flag());
     let [both, reverse, bias, state] = [(); 4].map(|()| draw.flag());
-    let layer = Layer { cell, both, reverse, bias, state, lengths };
-    let rows = cell.gates() * hidden;
+    let projected = draw.from(1..=hidden);
+    let projection = draw.flag() && matches!(cell, Cell::Lstm);
+    let layer = Layer { cell, both, reverse, bias, state, projection, lengths };
+    let (rows, output) = (cell.gates() * hidden, if projection { projected } else { hidden });
     let mut inputs: Vec<Input> = vec![draw.input(&[batch, len, input])];
     for _ in 0..=usize::from(both) {
-        inputs.extend([draw.input(&[rows, input]), draw.input(&[rows, hidden])]);
+        inputs.extend([draw.input(&[rows, input]), draw.input(&[rows, output])]);
         if bias {
             inputs.extend([draw.input(&[rows]), draw.input(&[rows])]);
         }
+        if projection {
+            inputs.push(draw.input(&[output, hidden]));
+        }
         if state {
-            inputs.push(draw.input(&[batch, hidden]));
+            inputs.push(draw.input(&[batch, output]));
         }
         if state && matches!(cell, Cell::Lstm) {
             inputs.push(draw.input(&[batch, hidden]));
         }
     }
     Case::new(layer.clone(), inputs, move |t| layer.outputs(t))
+}
+
+/// A recurrence of each feature by itself, plain or gated.
+fn scanned(draw: &mut Draw) -> Case {
+    let dims = [draw.batch(), draw.either(1..=5, 20..=40), draw.either(1..=5, 30..=50)];
+    let (gated, state) = (draw.flag(), draw.flag());
+    let mut inputs = vec![draw.input(&dims), draw.input(&dims), draw.input(&[dims[0], dims[2]])];
+    if !state {
+        inputs.pop();
+    }
+    Case::new(
+        gated,
+        inputs,
+        move |t| {
+            if gated { gated_scan(&t[0], &t[1], t.get(2)) } else { scan(&t[0], &t[1], t.get(2)) }
+        },
+    )
 }
 
 fn turned(draw: &mut Draw) -> Case {
@@ -201,6 +223,11 @@ fn recurrences() {
     });
     check("gru", |draw| recurrent(draw, Cell::Gru));
     check("lstm", |draw| recurrent(draw, Cell::Lstm));
+}
+
+#[test]
+fn scans() {
+    check("scan", scanned);
 }
 
 #[test]
