@@ -24,8 +24,8 @@ pub mod prelude {
     pub use glassbox_core::train::callbacks::{Checkpoints, EarlyStopping, MetricLog, ProgressBar, RestoreBest};
     pub use glassbox_core::{
         Activation, Batch, Callback, Dataset, Dropout, Error, Layer, Linear, Loss, Metric, Mlp, MlpConfig, ParamStore,
-        Pass, Result, Rng, RunDir, Sample, Seed, Sequential, SupervisedStep, TensorExt, TrainStep, Trainer, VarBuilder,
-        concat, device, summary,
+        Pass, Result, Rng, RunDir, Sample, Sampling, Seed, Sequential, SupervisedStep, TensorExt, TrainStep, Trainer,
+        VarBuilder, concat, device, summary,
     };
 
     #[cfg(feature = "cnn")]

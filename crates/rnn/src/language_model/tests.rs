@@ -172,7 +172,9 @@ fn one_batch_of_noise_is_overfitted() {
     let mut step = step(config);
     let batch = StreamBatch { input: ids(4, 8), target: ids(8, 4).t().unwrap().reshape((4, 8)).unwrap(), step: 0 };
     let losses: Vec<f64> = (1..=200).map(|at| step.train(&batch, &progress(at, 200)).unwrap().loss).collect();
-    assert!(losses[0] > 1.5 && losses[199] < 0.05, "{} {}", losses[0], losses[199]);
+    // Two pairs of rows begin with the same token and go on with others: 4 of the 32 targets are known by half.
+    let unknowable = 4.0 / 32.0 * 2f64.ln();
+    assert!(losses[0] > 1.5 && losses[199] < unknowable + 0.01, "{} {}", losses[0], losses[199]);
 }
 
 #[test]
