@@ -31,7 +31,7 @@ struct Args {
     #[arg(long, default_value_t = 128)]
     embedding_dim: usize,
     /// Probability of dropping an element between the layers, in [0, 1)
-    #[arg(long, default_value_t = 0.4)]
+    #[arg(long, default_value_t = 0.3)]
     dropout: f64,
     /// Characters through which a gradient flows back; the state goes further
     #[arg(long, default_value_t = 64)]
@@ -89,7 +89,7 @@ fn main() -> ExitCode {
 }
 
 fn example() -> anyhow::Result<()> {
-    let args: Args = common::parse(Defaults { out: "runs/rnn_text", epochs: "10", batch_size: "32", lr: "0.003" });
+    let args: Args = common::parse(Defaults { out: "runs/rnn_text", epochs: "8", batch_size: "32", lr: "0.003" });
     match &args.generate {
         Some(prompt) => generate(&args, prompt),
         None => train(&args),
