@@ -43,6 +43,7 @@ mod language_model;
 // Not public: the facade's prelude takes in this crate and that of convolutional networks, which has a module of this name.
 mod layers;
 mod lengths;
+mod network;
 mod pooling;
 mod seq2seq;
 mod tagger;
@@ -56,12 +57,11 @@ pub use forecast::{
     DLinear, Decoding, ForecastScores, Forecaster, ForecasterConfig, IntervalScores, RevIn, SeasonalNaive, WindowLevel,
     WindowNorm, walk_forward,
 };
-pub use language_model::{
-    GeneratedTokens, LanguageModel, LanguageModelConfig, LanguageModelState, LanguageModelStep, RecurrentKind,
-};
+pub use language_model::{GeneratedTokens, LanguageModel, LanguageModelConfig, LanguageModelState, LanguageModelStep};
 pub use layers::*;
+pub use network::RecurrentKind;
 pub use pooling::SequencePooling;
-pub use seq2seq::{Decoded, Hypothesis, SearchConfig, Seq2seq, Seq2seqCell, Seq2seqConfig, Seq2seqState, Seq2seqStep};
+pub use seq2seq::{Decoded, Hypothesis, SearchConfig, Seq2seq, Seq2seqConfig, Seq2seqState, Seq2seqStep};
 pub use tagger::SequenceTagger;
 
 /// The README's examples.

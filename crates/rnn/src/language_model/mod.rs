@@ -2,7 +2,6 @@
 
 mod generate;
 mod model;
-mod network;
 mod state;
 mod step;
 #[cfg(test)]
@@ -10,6 +9,5 @@ mod tests;
 
 pub use generate::GeneratedTokens;
 pub use model::{LanguageModel, LanguageModelConfig};
-pub use network::RecurrentKind;
 pub use state::LanguageModelState;
 pub use step::LanguageModelStep;

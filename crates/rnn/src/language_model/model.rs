@@ -8,8 +8,9 @@ use glassbox_core::{
 use glassbox_kernels::linear::linear;
 use serde::{Deserialize, Serialize};
 
-use super::network::Network;
-use super::{GeneratedTokens, LanguageModelState, RecurrentKind};
+use super::{GeneratedTokens, LanguageModelState};
+use crate::RecurrentKind;
+use crate::network::{Network, NetworkConfig};
 
 /// What a [`LanguageModel`] is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +58,11 @@ impl LanguageModelConfig {
             return Err(Error::invalid("embedding_dim", expected, self.embedding_dim));
         }
         Ok(())
+    }
+
+    fn network(&self) -> NetworkConfig {
+        let Self { kind, embedding_dim: input_size, hidden_size, num_layers, dropout, .. } = *self;
+        NetworkConfig { kind, input_size, hidden_size, num_layers, bidirectional: false, dropout }
     }
 }
 
@@ -114,7 +120,7 @@ impl LanguageModel {
             vb.pp("embedding").param("weight", (vocab_size, embedding_dim), Init::Uniform { low: -0.1, high: 0.1 })?;
         }
         let embedding = Embedding::new(vocab_size, embedding_dim, vb.pp("embedding"))?;
-        let network = Network::new(&config, vb.pp("rnn"))?;
+        let network = Network::new(config.network(), vb.pp("rnn"))?;
         let head = match tie_weights {
             true => Head::tied(embedding.weight().clone(), &vb.pp("head"))?,
             false => Head::Own(Linear::new(hidden_size, vocab_size, vb.pp("head"))?),
@@ -142,7 +148,7 @@ impl LanguageModel {
     ) -> Result<(Tensor, LanguageModelState)> {
         ids.expect_rank(2, "(batch, seq_len)").map_err(|e| e.at(&self.path))?;
         let xs = self.dropout.forward(&self.embedding.forward(ids, pass)?, pass)?;
-        let (ys, state) = self.network.run(&xs, state, pass)?;
+        let (ys, state) = self.network.run(&xs, state, None, pass)?;
         Ok((self.head.forward(&self.dropout.forward(&ys, pass)?, pass)?, state))
     }
 

@@ -14,14 +14,6 @@ pub struct LanguageModelState {
     pub cell: Option<Tensor>,
 }
 
-impl LanguageModelState {
-    /// The same state as another type.
-    pub(super) fn convert<S: RecurrentState>(state: &impl RecurrentState) -> Result<S> {
-        let (hidden, cell) = state.parts();
-        S::from_parts(hidden.clone(), cell.cloned())
-    }
-}
-
 impl RecurrentState for LanguageModelState {
     fn parts(&self) -> (&Tensor, Option<&Tensor>) {
         (&self.hidden, self.cell.as_ref())

@@ -11,7 +11,7 @@ use glassbox_core::{
 };
 
 use super::*;
-use crate::RecurrentState;
+use crate::{RecurrentKind, RecurrentState};
 
 const VOCAB_SIZE: usize = 7;
 

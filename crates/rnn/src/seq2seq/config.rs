@@ -3,17 +3,8 @@
 use glassbox_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::AttentionScore;
-
-/// The recurrence of encoder and decoder.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Seq2seqCell {
-    /// A [`Gru`](crate::Gru).
-    #[default]
-    Gru,
-    /// An [`Lstm`](crate::Lstm).
-    Lstm,
-}
+use crate::network::NetworkConfig;
+use crate::{AttentionScore, RecurrentKind};
 
 /// How a [`Seq2seq`](super::Seq2seq) is built: [`new`](Self::new) gives a size for corpora of some ten thousand sentences.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,7 +22,7 @@ pub struct Seq2seqConfig {
     /// Layers of the decoder, at least 1. 1.
     pub decoder_layers: usize,
     /// GRU or LSTM. GRU.
-    pub cell: Seq2seqCell,
+    pub kind: RecurrentKind,
     /// How well a state of the decoder suits one of the encoder. [`AttentionScore::General`]. The additive score takes
     /// (batch, steps, seq_len, attention_size) numbers in training.
     pub attention: AttentionScore,
@@ -40,7 +31,7 @@ pub struct Seq2seqConfig {
     pub dropout: f64,
     /// Whether the target's embedding is also the weight of the output (Press and Wolf 2017, arXiv 1608.05859): fewer
     /// parameters, and better ones where data are few. True.
-    pub tie_embeddings: bool,
+    pub tie_weights: bool,
     /// The id that fills up shorter sequences; as a target it counts for nothing. 0.
     pub pad: u32,
     /// The id that starts a target. 2.
@@ -59,10 +50,10 @@ impl Seq2seqConfig {
             hidden_size: 512,
             encoder_layers: 1,
             decoder_layers: 1,
-            cell: Seq2seqCell::Gru,
+            kind: RecurrentKind::Gru,
             attention: AttentionScore::General,
             dropout: 0.3,
-            tie_embeddings: true,
+            tie_weights: true,
             pad: 0,
             bos: 2,
             eos: 3,
@@ -86,5 +77,15 @@ impl Seq2seqConfig {
             return Err(Error::invalid("pad, bos and eos", "three different ids", got));
         }
         Ok(())
+    }
+
+    pub(super) fn encoder(&self) -> NetworkConfig {
+        let (hidden_size, num_layers) = (self.hidden_size / 2, self.encoder_layers);
+        NetworkConfig { hidden_size, num_layers, bidirectional: true, ..self.decoder() }
+    }
+
+    pub(super) fn decoder(&self) -> NetworkConfig {
+        let Self { kind, embedding_dim: input_size, hidden_size, decoder_layers: num_layers, dropout, .. } = *self;
+        NetworkConfig { kind, input_size, hidden_size, num_layers, bidirectional: false, dropout }
     }
 }

@@ -1,8 +1,8 @@
 //! Sequence to sequence: an encoder, a decoder that attends to it, its training and its search.
 
 mod config;
-mod network;
 mod search;
+mod state;
 mod step;
 
 use candle_core::Tensor;
@@ -12,11 +12,13 @@ use glassbox_core::{Dropout, Embedding, Error, Init, Layer, Linear, Param, Pass,
 use glassbox_kernels::activation::activation;
 use glassbox_kernels::linear::linear;
 
-use crate::{AttentionMemory, EncoderAttention, RecurrentState};
+use crate::network::{Network, NetworkConfig};
+use crate::{EncoderAttention, RecurrentKind, RecurrentState};
 
-pub use config::{Seq2seqCell, Seq2seqConfig};
-use network::{Network, NetworkState};
+pub use config::Seq2seqConfig;
 pub use search::{Hypothesis, SearchConfig};
+use state::NetworkState;
+pub use state::Seq2seqState;
 pub use step::Seq2seqStep;
 
 /// A recurrent encoder and decoder with attention (Luong et al. 2015, arXiv 1508.04025): translation, spelling,
@@ -25,7 +27,7 @@ pub use step::Seq2seqStep;
 /// The encoder reads the source in both directions: e_1 … e_n. The decoder starts from tanh(W_b [its last states of both
 /// directions]); at each step it takes in the token before, h_t = cell(embedding(y_(t−1)), h_(t−1)), and attends:
 /// c_t = Σ_i a_ti e_i with a_t = softmax_i(score(h_t, e_i)). Then u_t = tanh(W_c [c_t; h_t]), and the next token's logits
-/// are W_o u_t + b_o, where W_o is the target's embedding unless [`Seq2seqConfig::tie_embeddings`] is false.
+/// are W_o u_t + b_o, where W_o is the target's embedding unless [`Seq2seqConfig::tie_weights`] is false.
 ///
 /// The attention comes after the recurrence and is not fed into its next step (no "input feeding"), so in training the
 /// decoder runs over all steps in one operation, as the encoder does. Against the paper, the encoder has both directions
@@ -74,13 +76,6 @@ pub struct Seq2seq {
     site: Site,
 }
 
-/// What a decoder goes on from: the encoder's states, which stay, and its own, which does not.
-#[derive(Clone, Debug)]
-pub struct Seq2seqState {
-    memory: AttentionMemory,
-    network: NetworkState,
-}
-
 /// What a decoder says at one step or at many.
 #[derive(Clone, Debug)]
 pub struct Decoded {
@@ -103,15 +98,15 @@ impl Seq2seq {
         let output_weight = || vb.pp("output").param("weight", output_shape, Init::UniformFan(embedding_dim));
         Ok(Self {
             source_embedding: embedding(config.source_vocab_size, embedding_dim, vb.pp("source_embedding"))?,
-            encoder: Network::encoder(&config, vb.pp("encoder"))?,
+            encoder: Network::new(config.encoder(), vb.pp("encoder"))?,
             bridge: Linear::new(hidden_size, config.decoder_layers * hidden_size, vb.pp("bridge.hidden"))?,
-            cell_bridge: (config.cell == Seq2seqCell::Lstm).then(cell_bridge).transpose()?,
+            cell_bridge: (config.kind == RecurrentKind::Lstm).then(cell_bridge).transpose()?,
             target_embedding: embedding(config.target_vocab_size, embedding_dim, vb.pp("target_embedding"))?,
-            decoder: Network::decoder(&config, vb.pp("decoder"))?,
+            decoder: Network::new(config.decoder(), vb.pp("decoder"))?,
             attention: EncoderAttention::new(config.attention, hidden_size, hidden_size, vb.pp("attention"))?,
             combine: Linear::new(2 * hidden_size, embedding_dim, vb.pp("combine"))?,
             output_bias: vb.pp("output").param("bias", config.target_vocab_size, Init::Zeros)?,
-            output_weight: (!config.tie_embeddings).then(output_weight).transpose()?,
+            output_weight: (!config.tie_weights).then(output_weight).transpose()?,
             dropout: Dropout::new(config.dropout)?,
             site: Site::new(vb.path(), "Seq2seq"),
             config,
@@ -143,7 +138,7 @@ impl Seq2seq {
     pub fn encode(&self, source: &Padded, pass: &Pass) -> Result<Seq2seqState> {
         let ids = self.expect_ids(&source.values, "source")?;
         let embedded = self.dropout.forward(&self.source_embedding.forward(ids, pass)?, pass)?;
-        let (states, last) = self.encoder.forward(&embedded, None, Some(&source.lengths), pass)?;
+        let (states, last) = self.encoder.run::<NetworkState>(&embedded, None, Some(&source.lengths), pass)?;
         let memory = self.attention.remember(&states, Some(&source.lengths), pass)?;
         Ok(Seq2seqState { memory, network: self.bridged(&last, pass)? })
     }
@@ -156,7 +151,7 @@ impl Seq2seq {
     pub fn decode(&self, inputs: &Tensor, state: &Seq2seqState, pass: &Pass) -> Result<(Decoded, Seq2seqState)> {
         let ids = self.expect_ids(inputs, "inputs of the decoder")?;
         let embedded = self.dropout.forward(&self.target_embedding.forward(ids, pass)?, pass)?;
-        let (hidden, network) = self.decoder.forward(&embedded, Some(&state.network), None, pass)?;
+        let (hidden, network) = self.decoder.run(&embedded, Some(&state.network), None, pass)?;
         let attended = self.attention.attend(&hidden, &state.memory, pass)?;
         let both = concat(&[&attended.context, &hidden], 2)?;
         let combined = activation(&self.combine.forward(&both, pass)?, Activation::Tanh)?;
@@ -195,16 +190,6 @@ impl Seq2seq {
                 Err(error.at(self.site.path()))
             }
         }
-    }
-}
-
-impl Seq2seqState {
-    /// The state of other samples: for each of `ids`, u32 or i64, the one at this place of the batch.
-    ///
-    /// # Errors
-    /// An id that is not below the batch size.
-    pub fn select(&self, ids: &Tensor) -> Result<Self> {
-        Ok(Self { memory: self.memory.select(ids)?, network: self.network.index_select(ids)? })
     }
 }
 

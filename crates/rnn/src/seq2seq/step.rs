@@ -132,9 +132,9 @@ fn inputs_and_labels(target: &Padded) -> Result<(Tensor, Tensor)> {
 }
 
 /// Number of labels that are not padding.
-fn count(labels: &Tensor, pad: u32) -> Result<f64> {
+fn count(labels: &Tensor, pad: u32) -> Result<usize> {
     let labels = labels.to_dtype(DType::U32)?.flatten_all()?.to_vec1::<u32>()?;
-    Ok(labels.iter().filter(|&&label| label != pad).count() as f64)
+    Ok(labels.iter().filter(|&&label| label != pad).count())
 }
 
 impl TrainStep for Seq2seqStep {
@@ -149,14 +149,15 @@ impl TrainStep for Seq2seqStep {
         let inputs = self.given(source, inputs, progress)?;
         let logits = self.model.forward(source, &inputs, &Pass::train(progress.seed))?;
         let (loss, values) = self.update.step(&self.loss.forward(&logits, &labels)?, progress)?;
-        Ok(StepReport { loss, samples: source.lengths.len(), values })
+        let samples = count(&labels, self.model.config().pad)?;
+        Ok(StepReport { loss, samples, values })
     }
 
     fn validate(&mut self, (source, target): &Self::Batch) -> Result<()> {
         let (inputs, labels) = inputs_and_labels(target)?;
         let logits = self.model.forward(source, &inputs, &Pass::eval())?;
         let loss = self.plain_loss.forward(&logits, &labels)?.to_f64()?;
-        self.validation_loss.update(loss, count(&labels, self.model.config().pad)?);
+        self.validation_loss.update(loss, count(&labels, self.model.config().pad)? as f64);
         Ok(())
     }
 

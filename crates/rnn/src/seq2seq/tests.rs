@@ -24,10 +24,10 @@ fn tiny() -> Seq2seqConfig {
 
 /// Every kind of cell and attention, one and two layers, tied and not.
 fn kinds() -> [Seq2seqConfig; 3] {
-    let deep = Seq2seqConfig { encoder_layers: 2, decoder_layers: 2, tie_embeddings: false, ..tiny() };
+    let deep = Seq2seqConfig { encoder_layers: 2, decoder_layers: 2, tie_weights: false, ..tiny() };
     [
         tiny(),
-        Seq2seqConfig { cell: Seq2seqCell::Lstm, attention: AttentionScore::Dot, ..deep },
+        Seq2seqConfig { kind: RecurrentKind::Lstm, attention: AttentionScore::Dot, ..deep },
         Seq2seqConfig { attention: AttentionScore::Additive(3), decoder_layers: 2, ..tiny() },
     ]
 }
@@ -231,11 +231,11 @@ fn batch(pairs: &[Pair]) -> (Padded, Padded) {
 
 #[test]
 fn it_learns_a_batch_by_heart() {
-    for cell in [Seq2seqCell::Gru, Seq2seqCell::Lstm] {
-        let (pairs, mut step) = (pairs(), step_of(Seq2seqConfig { cell, ..small(0.0) }));
+    for kind in [RecurrentKind::Gru, RecurrentKind::Lstm] {
+        let (pairs, mut step) = (pairs(), step_of(Seq2seqConfig { kind, ..small(0.0) }));
         let batch = batch(&pairs);
         let losses: Vec<f64> = (1..=120).map(|i| step.train(&batch, &progress(i)).unwrap().loss).collect();
-        assert!(losses[0] > 1.5 && losses[119] < 0.02, "{cell:?}: {} to {}", losses[0], losses[119]);
+        assert!(losses[0] > 1.5 && losses[119] < 0.02, "{kind:?}: {} to {}", losses[0], losses[119]);
         let search = SearchConfig { max_length: 10, ..Default::default() };
         let beams = step.model().beam_search(&batch.0, &search).unwrap();
         let greedy = step.model().greedy(&batch.0, &search).unwrap();
