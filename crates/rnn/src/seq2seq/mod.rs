@@ -12,7 +12,7 @@ use glassbox_core::{Dropout, Embedding, Error, Init, Layer, Linear, Param, Pass,
 use glassbox_kernels::activation::activation;
 use glassbox_kernels::linear::linear;
 
-use crate::network::{Network, NetworkConfig};
+use crate::network::Network;
 use crate::{EncoderAttention, RecurrentKind, RecurrentState};
 
 pub use config::Seq2seqConfig;
