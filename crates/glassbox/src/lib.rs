@@ -7,8 +7,14 @@ pub use glassbox_core::*;
 pub use glassbox_cnn as cnn;
 #[cfg(feature = "data")]
 pub use glassbox_data as data;
+#[cfg(feature = "gan")]
+pub use glassbox_gan as gan;
+#[cfg(feature = "lens")]
+pub use glassbox_lens as lens;
 #[cfg(feature = "rnn")]
 pub use glassbox_rnn as rnn;
+#[cfg(feature = "transformer")]
+pub use glassbox_transformer as transformer;
 
 /// The allocator of every program that turns the feature `mimalloc` on.
 #[cfg(feature = "mimalloc")]
