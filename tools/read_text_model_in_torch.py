@@ -3,7 +3,8 @@
     cargo run --release --example rnn_text -- --data FILE
     python tools/read_text_model_in_torch.py runs/rnn_text FILE
 
-The loss must be the program's `validation_loss`. Needs torch and safetensors from PyPI.
+The loss is the program's `validation_loss` but for what little is lost where the program, which reads the held-out part in 16
+rows, starts each from nothing read. Needs torch and safetensors from PyPI.
 """
 
 import json
