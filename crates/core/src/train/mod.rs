@@ -16,6 +16,7 @@ mod update;
 
 pub use best::Best;
 pub use callback::Callback;
+pub use checkpoint::average_checkpoints;
 pub use run::Run;
 pub use run_dir::RunDir;
 pub use step::{Progress, Score, Scores, StepReport, TrainStep};
