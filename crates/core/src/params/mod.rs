@@ -2,6 +2,7 @@
 
 mod backend;
 mod builder;
+mod low_rank;
 mod param;
 mod report;
 
@@ -12,6 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use candle_core::{DType, Device, Shape, Tensor};
 
 pub use builder::VarBuilder;
+pub use low_rank::LowRank;
 pub use param::{Kind, Param};
 pub use report::{KeyMismatch, LoadReport, WrongShape};
 
