@@ -121,13 +121,15 @@ impl TokenizerTraining {
         let mut any = false;
         let texts = texts.inspect(|text| any |= !text.as_ref().trim().is_empty());
         let (mut tokenizer, mut trainer) = self.empty(&special);
-        guarded(PLACE, || {
+        let trained = guarded(PLACE, || {
             tokenizer.train(&mut trainer, texts)?;
             Ok(())
-        })?;
+        });
+        // The trainers fail of nothing in ways of their own, or give a tokenizer of nothing.
         if !any {
             return Err(Error::invalid("text to learn a tokenizer from", "at least one word", "none"));
         }
+        trained?;
         self.expect_room(tokenizer.get_vocab_size(true))?;
         if let Some(processor) = self.processor(&tokenizer) {
             tokenizer.with_post_processor(Some(processor));
