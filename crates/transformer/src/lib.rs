@@ -1,2 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+mod attention;
+pub mod hub;
+mod model;
+
+pub use attention::{Cache, LayerCache, RopeParameters};
+pub use model::{CausalLm, EncoderDecoder};

@@ -7,8 +7,8 @@ use glassbox_kernels::linear::linear;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::attention::{Attention, Cache, Context, LayerCache, Projection};
-use super::causal::CausalLm;
+use crate::attention::{Attention, Cache, Context, LayerCache, Projection};
+use crate::CausalLm;
 use super::config::{ModelConfig, TokenIds, activation, expect_counts, expect_dropouts, expect_heads};
 use super::{Layout, Pretrained, drop_out, expect_ids, expect_mask, positions, weights};
 

@@ -23,15 +23,12 @@
 //! # Ok::<(), glassbox_core::Error>(())
 //! ```
 
-mod attention;
 mod bert;
 mod blocks;
-mod causal;
 mod config;
 mod gpt2;
 mod llama;
 mod marian;
-mod rope;
 mod t5;
 mod vit;
 pub(crate) mod weights;
@@ -41,14 +38,11 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use glassbox_core::{Error, ParamStore, Pass, Result, Seed, VarBuilder};
 
-pub use attention::{Cache, LayerCache};
 pub use bert::{Bert, BertConfig, BertKind, BertTask, DistilBertConfig, mean_pooling};
-pub use causal::{CausalLm, EncoderDecoder};
 pub use config::{ModelConfig, TokenIds};
 pub use gpt2::{Gpt2, Gpt2Config};
 pub use llama::{Llama, LlamaConfig};
 pub use marian::{Marian, MarianConfig};
-pub use rope::RopeParameters;
 pub use t5::{T5, T5Config};
 pub use vit::{ImageSize, Vit, VitConfig};
 

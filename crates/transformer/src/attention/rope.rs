@@ -33,7 +33,7 @@ pub struct RopeParameters {
 
 /// The turn by positions.
 #[derive(Clone, Debug)]
-pub(super) struct Rope {
+pub(crate) struct Rope {
     theta: f64,
     /// The angle that each pair is turned by from one position to the next, where it is not theta^(−2i / head_dim).
     speeds: Option<Vec<f64>>,
