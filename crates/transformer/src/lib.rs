@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod attention;
+pub mod generate;
 pub mod hub;
 mod model;
 
