@@ -10,7 +10,7 @@ use glassbox_core::{Error, Result};
 
 use super::scores::{Rules, largest, log_sum_exp};
 use super::session::Session;
-use super::{Ended, GenerateConfig, Generated};
+use super::{EarlyStopping, Ended, GenerateConfig, Generated};
 
 /// The search for the texts of one prompt.
 struct Search {
@@ -80,7 +80,7 @@ impl Search {
                 None => {}
             }
         }
-        if self.is_over(penalty, config) {
+        if self.is_over(length, rules, config) {
             self.live.clear();
             next.clear();
         }
@@ -117,9 +117,16 @@ impl Search {
         self.done.truncate(num_beams);
     }
 
-    /// Whether there are enough texts, and none that goes on is, as long as it is now, better than the worst of them.
-    fn is_over(&self, penalty: f64, config: &GenerateConfig) -> bool {
+    /// Whether there are enough texts, of `length` tokens or fewer, and better ones need not be looked for.
+    fn is_over(&self, length: usize, rules: &Rules, config: &GenerateConfig) -> bool {
         let Some(worst) = self.done.get(config.num_beams - 1) else { return false };
-        config.early_stopping || self.live.first().is_none_or(|best| best / penalty <= worst.score)
+        let length = match config.early_stopping {
+            EarlyStopping::True => return true,
+            // A log-probability only falls: over the greatest length it is the best that it can be.
+            EarlyStopping::Never if config.length_penalty > 0.0 => rules.max_new_tokens,
+            _ => length,
+        };
+        let possible = |live: &f64| live / (length as f64).powf(config.length_penalty);
+        self.live.first().map(possible).is_none_or(|best| best <= worst.score)
     }
 }

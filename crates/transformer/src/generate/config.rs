@@ -33,11 +33,22 @@ pub struct GenerateConfig {
     /// The exponent of the length that a beam's log-probability is divided by: above 0 favours long texts, below 0 short
     /// ones. Default 1.
     pub length_penalty: f64,
-    /// Whether a beam search ends as soon as it has `num_beams` texts, or only when it is unlikely to find better ones.
-    /// Default false.
-    pub early_stopping: bool,
+    /// When a beam search ends. Default [`EarlyStopping::False`].
+    pub early_stopping: EarlyStopping,
     /// Whether keys and values of earlier tokens are kept: without, the same tokens more slowly. Default true.
     pub use_cache: bool,
+}
+
+/// When a beam search ends that has `num_beams` finished texts: `transformers`' `early_stopping`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EarlyStopping {
+    /// When no text that goes on is, over its length so far, better than the worst finished one.
+    #[default]
+    False,
+    /// At once.
+    True,
+    /// When no text that goes on can become better than the worst finished one, however it goes on.
+    Never,
 }
 
 impl Default for GenerateConfig {
@@ -54,7 +65,7 @@ impl Default for GenerateConfig {
             forced_eos_token_id: None,
             num_beams: 1,
             length_penalty: 1.0,
-            early_stopping: false,
+            early_stopping: EarlyStopping::False,
             use_cache: true,
         }
     }

@@ -29,7 +29,7 @@ mod tests;
 use glassbox_core::Result;
 
 use crate::model::{CausalLm, EncoderDecoder};
-pub use config::GenerateConfig;
+pub use config::{EarlyStopping, GenerateConfig};
 pub use draw::Tokens;
 pub use pieces::Pieces;
 use scores::Rules;

@@ -9,7 +9,7 @@ use super::{Ended, GenerateConfig};
 pub(super) struct Rules<'a> {
     config: &'a GenerateConfig,
     eos: Vec<u32>,
-    max_new_tokens: usize,
+    pub max_new_tokens: usize,
 }
 
 impl<'a> Rules<'a> {

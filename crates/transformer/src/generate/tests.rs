@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use candle_core::{Device, Tensor};
 use glassbox_core::{Error, Pass, Result, Sampling, Seed};
 
-use super::{Ended, GenerateConfig, Generated, generate, generate_from, stream, stream_from};
+use super::{EarlyStopping, Ended, GenerateConfig, Generated, generate, generate_from, stream, stream_from};
 use crate::attention::Cache;
 use crate::model::{CausalLm, EncoderDecoder};
 
@@ -205,10 +205,11 @@ fn early_stopping_ends_with_the_first_texts_that_end() {
         let config = GenerateConfig { num_beams: 2, early_stopping, max_new_tokens: 12, ..config() };
         only(generate(&model, &[[1]], &config).unwrap())
     };
-    let early = search(true);
+    let early = search(EarlyStopping::True);
     assert_eq!(early.iter().map(|text| &text.tokens[..]).collect::<Vec<_>>(), [&[2][..], &[]]);
-    let late = search(false);
+    let late = search(EarlyStopping::False);
     assert!(late[0].tokens.len() > 6 && late[0].score > early[0].score, "{late:?}");
+    assert_eq!(search(EarlyStopping::Never), late);
 }
 
 #[test]
