@@ -1,0 +1,245 @@
+//! A transformer learns to tell texts apart: a BERT of yours is fine-tuned, or a small one learns from nothing.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail, ensure};
+use clap::Parser;
+use common::{Defaults, RunArgs};
+use glassbox::data::text::{Tokenizer, TokenizerFile, WordVocab, read_text};
+use glassbox::dataset::{Padded, Sequence, VecDataset};
+use glassbox::prelude::*;
+use glassbox::train::Supervised;
+use glassbox::transformer::hub::{Bert, BertConfig, BertTask, Pretrained, expect_vocab};
+use serde::Serialize;
+
+/// Learns which class a text has from a CSV file with the columns text and label, and measures on a tenth of it.
+///
+/// With --model it fine-tunes the BERT, RoBERTa or DistilBERT in a folder as Hugging Face lays it out. Without, a small
+/// encoder learns from nothing; without --data, from short reviews that are made up, whose words alone do not tell.
+#[derive(Parser, Serialize)]
+struct Args {
+    #[command(flatten)]
+    run: RunArgs,
+    /// The folder of a model to fine-tune, with its tokenizer.json
+    #[arg(long)]
+    model: Option<std::path::PathBuf>,
+    /// The column of the texts
+    #[arg(long, default_value = "text")]
+    text: String,
+    /// The column of the classes
+    #[arg(long, default_value = "label")]
+    label: String,
+    /// Tokens that are read of a text; the rest is cut off
+    #[arg(long, default_value_t = 128)]
+    max_length: usize,
+}
+
+fn main() -> ExitCode {
+    common::run(example)
+}
+
+fn example() -> anyhow::Result<()> {
+    let args: Args =
+        common::parse(Defaults { out: "runs/transformer_classify", epochs: "4", batch_size: "32", lr: "0.0005" });
+    let run = &args.run;
+    let device = device(&run.device)?;
+    let samples = match &run.data {
+        Some(path) => read_csv(&read_text(path)?, &args).with_context(|| path.display().to_string())?,
+        None => reviews(4000),
+    };
+    let (samples, validation) = split(samples)?;
+    let labels: BTreeSet<&str> = samples.iter().map(|(_, label)| label.as_str()).collect();
+    let labels: Vec<&str> = labels.into_iter().collect();
+    ensure!(labels.len() > 1, "one class alone: {labels:?}");
+
+    let Reader { model, tokenizer } = Reader::new(&args, &samples, &labels, &device)?;
+    let encode = |samples: &[(String, String)]| dataset(samples, &labels, tokenizer.as_ref(), args.max_length);
+    let ((train, cut), (validation, _)) = (encode(&samples)?, encode(&validation)?);
+    if !run.quiet {
+        println!("{} texts of {} classes, {} weights", train.len(), labels.len(), model.params().num_trainable());
+        println!("{cut} texts are longer than {} tokens and were cut", args.max_length);
+    }
+    let params = model.params().clone();
+    let step = SupervisedStep::new(Classifier(model), CrossEntropy::default(), AdamW::new(&params, run.lr)?)
+        .schedule(OneCycle::new(run.lr))
+        .transform(ClipNorm::new(1.0))
+        .metric(Accuracy::default());
+    let lengths: Vec<usize> = train.iter().map(|(ids, _)| ids.0.elem_count()).collect();
+    let order = Seed(run.seed).child("order");
+    let train = DataLoader::new(VecDataset(train), run.batch_size).bucket_by_length(&lengths, order)?;
+    let fitted = run.trainer(&args)?.fit(step, train, DataLoader::new(VecDataset(validation), 64))?;
+    let fitted = common::finished(fitted)?;
+    common::print_accuracy(&fitted);
+    Ok(())
+}
+
+/// A model with what makes its ids.
+struct Reader {
+    model: Bert,
+    tokenizer: Box<dyn Tokenizer>,
+}
+
+impl Reader {
+    fn new(args: &Args, samples: &[(String, String)], labels: &[&str], device: &Device) -> anyhow::Result<Self> {
+        let seed = Seed(args.run.seed);
+        let id2label = (0..).zip(labels.iter().map(|label| label.to_string())).collect();
+        if let Some(folder) = &args.model {
+            let change = |config: &mut BertConfig| {
+                config.task = BertTask::Classification;
+                config.id2label = id2label;
+            };
+            let model = Bert::from_dir_with_new_head(folder, change, seed, device)?;
+            let tokenizer = TokenizerFile::open(folder.join("tokenizer.json"))?;
+            expect_vocab(tokenizer.vocab_size(), model.config().vocab_size)?;
+            return Ok(Self { model, tokenizer: Box::new(tokenizer) });
+        }
+        let vocab = WordVocab::build(samples.iter().map(|(text, _)| words(text)), 2)?;
+        let config = BertConfig {
+            task: BertTask::Classification,
+            vocab_size: vocab.vocab_size(),
+            hidden_size: 64,
+            num_hidden_layers: 2,
+            num_attention_heads: 4,
+            intermediate_size: 128,
+            max_position_embeddings: args.max_length,
+            id2label,
+            ..Default::default()
+        };
+        std::fs::create_dir_all(&args.run.out)?;
+        vocab.save(args.run.out.join("vocabulary.json"))?;
+        let params = ParamStore::new(seed, device);
+        Ok(Self { model: Bert::new(config, params.root())?, tokenizer: Box::new(Words(vocab)) })
+    }
+}
+
+/// Words in lower case between `<bos>`, whose vector the class is read from, and `<eos>`.
+struct Words(WordVocab);
+
+impl Tokenizer for Words {
+    fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        self.0.encode_with_ends(&words(text))
+    }
+
+    fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.0.decode(ids)
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.0.vocab_size()
+    }
+}
+
+/// Words and punctuation between spaces.
+fn words(text: &str) -> String {
+    glassbox::metric::BleuTokenizer::V13a.tokenize(&text.to_lowercase())
+}
+
+struct Classifier(Bert);
+
+impl Supervised<(Padded, Tensor)> for Classifier {
+    fn answer(&self, (texts, classes): &(Padded, Tensor), pass: &Pass) -> Result<(Tensor, Tensor)> {
+        let longest = texts.values.dim(1)?;
+        let mask = texts.lengths.iter().flat_map(|&length| (0..longest).map(move |place| u32::from(place < length)));
+        let mask = Tensor::from_iter(mask, texts.values.device())?.reshape(texts.values.shape())?;
+        Ok((self.0.forward(&texts.values, None, Some(&mask), pass)?, classes.clone()))
+    }
+}
+
+/// The texts' ids and classes, and how many were cut.
+fn dataset(
+    samples: &[(String, String)],
+    labels: &[&str],
+    tokenizer: &dyn Tokenizer,
+    max_length: usize,
+) -> anyhow::Result<(Vec<(Sequence, u32)>, usize)> {
+    let mut cut = 0;
+    let mut encoded = vec![];
+    for (text, label) in samples {
+        let mut ids = tokenizer.encode(text)?;
+        cut += usize::from(ids.len() > max_length);
+        ids.truncate(max_length);
+        let class = labels.iter().position(|known| known == label);
+        let class = class.with_context(|| format!("the class {label:?} is only among the texts that are held out"))?;
+        encoded.push((Sequence::from_ids(&ids)?, class as u32));
+    }
+    Ok((encoded, cut))
+}
+
+/// All but a tenth, and that tenth, always the same.
+fn split(mut samples: Vec<(String, String)>) -> anyhow::Result<(Vec<(String, String)>, Vec<(String, String)>)> {
+    ensure!(samples.len() >= 10, "{} texts, where at least 10 are needed", samples.len());
+    Seed(7).rng().shuffle(&mut samples);
+    let validation = samples.split_off(samples.len() - samples.len() / 10);
+    Ok((samples, validation))
+}
+
+/// The texts and labels of comma-separated values (RFC 4180), whose first line names the columns.
+fn read_csv(text: &str, args: &Args) -> anyhow::Result<Vec<(String, String)>> {
+    let mut records = records(text)?.into_iter();
+    let header = records.next().context("empty")?;
+    let column = |name: &str| {
+        let place = header.iter().position(|column| column.trim() == name);
+        place.with_context(|| format!("no column {name:?}, but {}", header.join(", ")))
+    };
+    let (text, label) = (column(&args.text)?, column(&args.label)?);
+    let mut samples = vec![];
+    for (number, record) in (2..).zip(records) {
+        match (record.get(text), record.get(label)) {
+            (Some(text), Some(label)) if !text.trim().is_empty() && !label.trim().is_empty() => {
+                samples.push((text.clone(), label.trim().to_string()));
+            }
+            _ => bail!("record {number}: no text or no label"),
+        }
+    }
+    Ok(samples)
+}
+
+/// The fields of each record; quotes keep commas, and line breaks, and doubled quotes.
+fn records(text: &str) -> anyhow::Result<Vec<Vec<String>>> {
+    let (mut all, mut record, mut field) = (vec![], vec![], String::new());
+    let mut is_quoted = false;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if is_quoted && chars.peek() == Some(&'"') => field.extend(chars.next()),
+            '"' => is_quoted = !is_quoted,
+            ',' if !is_quoted => record.push(std::mem::take(&mut field)),
+            '\r' if !is_quoted && chars.peek() == Some(&'\n') => {}
+            '\n' if !is_quoted => {
+                record.push(std::mem::take(&mut field));
+                all.push(std::mem::take(&mut record));
+            }
+            c => field.push(c),
+        }
+    }
+    ensure!(!is_quoted, "a quote is not closed");
+    if !field.is_empty() || !record.is_empty() {
+        record.push(field);
+        all.push(record);
+    }
+    all.retain(|record| record.iter().any(|field| !field.trim().is_empty()));
+    Ok(all)
+}
+
+/// Made-up reviews: praise and blame of two things, one of which counts, and may be negated.
+fn reviews(count: usize) -> Vec<(String, String)> {
+    const GOOD: [&str; 6] = ["great", "lovely", "clever", "moving", "fine", "funny"];
+    const BAD: [&str; 6] = ["dull", "awful", "weak", "silly", "poor", "slow"];
+    const THINGS: [&str; 6] = ["plot", "music", "acting", "ending", "camera", "dialogue"];
+    const VERDICTS: [&str; 4] = ["in the end the film was", "all in all the film is", "yet the film is", "still , the film was"];
+    let mut rng = Seed(11).rng();
+    let mut review = || {
+        let mut pick = |words: &[&'static str]| words[rng.below(words.len())];
+        let (thing, verdict) = (pick(&THINGS), pick(&VERDICTS));
+        let (about_thing, about_film) = (pick(&[pick(&GOOD), pick(&BAD)]), pick(&[pick(&GOOD), pick(&BAD)]));
+        let (first, negation) = (pick(&["", "not "]), pick(&["", "not ", "never "]));
+        let is_good = GOOD.contains(&about_film) == negation.is_empty();
+        let text = format!("The {thing} was {first}{about_thing} , {verdict} {negation}{about_film} .");
+        (text, if is_good { "positive" } else { "negative" }.to_string())
+    };
+    (0..count).map(|_| review()).collect()
+}
