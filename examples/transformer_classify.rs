@@ -3,13 +3,13 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Parser;
 use common::{Defaults, RunArgs};
-use glassbox::data::text::{Tokenizer, TokenizerFile, WordVocab, read_text};
+use glassbox::data::text::{Tokenizer, TokenizerFile, WordVocab};
 use glassbox::dataset::{Padded, Sequence, VecDataset};
 use glassbox::prelude::*;
 use glassbox::train::Supervised;
@@ -26,7 +26,7 @@ struct Args {
     run: RunArgs,
     /// The folder of a model to fine-tune, with its tokenizer.json
     #[arg(long)]
-    model: Option<std::path::PathBuf>,
+    model: Option<PathBuf>,
     /// The column of the texts
     #[arg(long, default_value = "text")]
     text: String,
@@ -48,7 +48,7 @@ fn example() -> anyhow::Result<()> {
     let run = &args.run;
     let device = device(&run.device)?;
     let samples = match &run.data {
-        Some(path) => read_csv(&read_text(path)?, &args).with_context(|| path.display().to_string())?,
+        Some(path) => read_csv(path, &args)?,
         None => reviews(4000),
     };
     let (samples, validation) = split(samples)?;
@@ -177,52 +177,17 @@ fn split(mut samples: Vec<(String, String)>) -> anyhow::Result<(Vec<(String, Str
     Ok((samples, validation))
 }
 
-/// The texts and labels of comma-separated values (RFC 4180), whose first line names the columns.
-fn read_csv(text: &str, args: &Args) -> anyhow::Result<Vec<(String, String)>> {
-    let mut records = records(text)?.into_iter();
-    let header = records.next().context("empty")?;
-    let column = |name: &str| {
-        let place = header.iter().position(|column| column.trim() == name);
-        place.with_context(|| format!("no column {name:?}, but {}", header.join(", ")))
+/// The texts and labels of a CSV file. To a table a text is a category, of which each has its own.
+fn read_csv(path: &Path, args: &Args) -> Result<Vec<(String, String)>> {
+    let (text, label) = (args.text.as_str(), args.label.as_str());
+    let table = data::Csv::open(path).class_target(label).features([text]).categorical([text]).read()?;
+    let texts = table.columns().first().and_then(|column| column.categories()).unwrap_or_default();
+    let data::Target::Classes { labels: classes, names } = table.target() else { return Ok(vec![]) };
+    let sample = |(row, &class): (usize, &u32)| {
+        let text = texts.get(*table.row(row)?.first()? as usize)?;
+        Some((text.clone(), names.get(class as usize)?.clone()))
     };
-    let (text, label) = (column(&args.text)?, column(&args.label)?);
-    let mut samples = vec![];
-    for (number, record) in (2..).zip(records) {
-        match (record.get(text), record.get(label)) {
-            (Some(text), Some(label)) if !text.trim().is_empty() && !label.trim().is_empty() => {
-                samples.push((text.clone(), label.trim().to_string()));
-            }
-            _ => bail!("record {number}: no text or no label"),
-        }
-    }
-    Ok(samples)
-}
-
-/// The fields of each record; quotes keep commas, and line breaks, and doubled quotes.
-fn records(text: &str) -> anyhow::Result<Vec<Vec<String>>> {
-    let (mut all, mut record, mut field) = (vec![], vec![], String::new());
-    let mut is_quoted = false;
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if is_quoted && chars.peek() == Some(&'"') => field.extend(chars.next()),
-            '"' => is_quoted = !is_quoted,
-            ',' if !is_quoted => record.push(std::mem::take(&mut field)),
-            '\r' if !is_quoted && chars.peek() == Some(&'\n') => {}
-            '\n' if !is_quoted => {
-                record.push(std::mem::take(&mut field));
-                all.push(std::mem::take(&mut record));
-            }
-            c => field.push(c),
-        }
-    }
-    ensure!(!is_quoted, "a quote is not closed");
-    if !field.is_empty() || !record.is_empty() {
-        record.push(field);
-        all.push(record);
-    }
-    all.retain(|record| record.iter().any(|field| !field.trim().is_empty()));
-    Ok(all)
+    Ok(classes.iter().enumerate().filter_map(sample).collect())
 }
 
 /// Made-up reviews: praise and blame of two things, one of which counts, and may be negated.
@@ -232,10 +197,11 @@ fn reviews(count: usize) -> Vec<(String, String)> {
     const THINGS: [&str; 6] = ["plot", "music", "acting", "ending", "camera", "dialogue"];
     const VERDICTS: [&str; 4] = ["in the end the film was", "all in all the film is", "yet the film is", "still , the film was"];
     let mut rng = Seed(11).rng();
+    let mut pick = move |words: &[&'static str]| words[rng.below(words.len())];
     let mut review = || {
-        let mut pick = |words: &[&'static str]| words[rng.below(words.len())];
         let (thing, verdict) = (pick(&THINGS), pick(&VERDICTS));
-        let (about_thing, about_film) = (pick(&[pick(&GOOD), pick(&BAD)]), pick(&[pick(&GOOD), pick(&BAD)]));
+        let words = [[GOOD, BAD].concat(), [GOOD, BAD].concat()];
+        let [about_thing, about_film] = words.map(|words| pick(&words));
         let (first, negation) = (pick(&["", "not "]), pick(&["", "not ", "never "]));
         let is_good = GOOD.contains(&about_film) == negation.is_empty();
         let text = format!("The {thing} was {first}{about_thing} , {verdict} {negation}{about_film} .");
