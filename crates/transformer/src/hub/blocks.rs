@@ -245,3 +245,14 @@ pub(super) fn positions(
     }
     Ok(Tensor::from_vec(all, (batch, len), device)?)
 }
+
+/// Fails unless `source` is (batch, source_len, width), and its mask (batch, source_len).
+pub(super) fn expect_source(source: &Tensor, mask: Option<&Tensor>, batch: usize, width: usize) -> Result<()> {
+    match *source.dims() {
+        [b, len, w] if (b, w) == (batch, width) && len > 0 => expect_mask(mask, batch, len),
+        _ => {
+            let expected = format!("({batch}, source_len, {width}), as encoded");
+            Err(Error::invalid("source", expected, format!("{:?}", source.dims())))
+        }
+    }
+}

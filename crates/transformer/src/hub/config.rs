@@ -1,5 +1,6 @@
 //! `config.json`, read strictly.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use glassbox_core::{Activation, Error, Result, write_atomic};
@@ -23,6 +24,12 @@ pub trait ModelConfig: Serialize + DeserializeOwned + Clone + Send + Sync {
 
     /// Fields of such models that do not change what these models compute.
     fn irrelevant() -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Names that files of `model_type` give to fields of this configuration: (theirs, ours).
+    fn aliases(model_type: &str) -> &'static [(&'static str, &'static str)] {
+        let _ = model_type;
         &[]
     }
 
@@ -57,6 +64,7 @@ const IRRELEVANT: &[&str] = &[
     "gradient_checkpointing",
     "initializer_factor",
     "initializer_range",
+    "label2id",
     "length_penalty",
     "mask_token_id",
     "max_length",
@@ -103,7 +111,8 @@ pub(super) fn read<C: ModelConfig>(folder: &Path) -> Result<C> {
 pub(super) fn parse<C: ModelConfig>(text: &str, place: &str) -> Result<C> {
     let broken = |e: serde_json::Error| Error::format(place, format!("not a configuration: {e}"));
     let fields: Map<String, Value> = serde_json::from_str(text).map_err(broken)?;
-    let model_type = fields.get("model_type").and_then(Value::as_str).unwrap_or_default();
+    let model_type = fields.get("model_type").and_then(Value::as_str).unwrap_or_default().to_string();
+    let model_type = model_type.as_str();
     let defaults = C::defaults(model_type).ok_or_else(|| {
         Error::format(place, format!("`model_type` {model_type:?} is not one of this model"))
     })?;
@@ -113,6 +122,11 @@ pub(super) fn parse<C: ModelConfig>(text: &str, place: &str) -> Result<C> {
     let fixed = C::fixed();
     let mut refused = vec![];
     for (name, value) in fields {
+        let ours = C::aliases(model_type).iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| (*ours).to_string());
+        if ours.is_some() && value.is_null() {
+            continue;
+        }
+        let name = ours.unwrap_or(name);
         let allowed = fixed.iter().find(|(fixed, _)| *fixed == name).map(|(_, values)| values);
         if let Some(allowed) = allowed {
             if !allowed.contains(&value) {
@@ -137,13 +151,48 @@ pub(super) fn parse<C: ModelConfig>(text: &str, place: &str) -> Result<C> {
 pub(super) fn write<C: ModelConfig>(config: &C, architecture: &str, folder: &Path) -> Result<()> {
     let path = folder.join("config.json");
     let broken = |e: serde_json::Error| Error::format(path.display(), e.to_string());
-    let Value::Object(mut fields) = serde_json::to_value(config).map_err(broken)? else {
+    let defaults = serde_json::to_value(C::defaults(config.model_type())).map_err(broken)?;
+    let Value::Object(fields) = serde_json::to_value(config).map_err(broken)? else {
         return Err(Error::format(path.display(), "a configuration without fields"));
     };
-    fields.retain(|_, value| !value.is_null());
+    // A null says something only where the default is no null.
+    let says = |name: &str, value: &Value| !value.is_null() || defaults.get(name).is_some_and(|value| !value.is_null());
+    let mut fields: Map<String, Value> = fields
+        .into_iter()
+        .filter(|(name, value)| says(name, value))
+        .map(|(name, value)| (theirs::<C>(config.model_type(), name), value))
+        .collect();
+    if let Some(Value::Object(labels)) = fields.get("id2label") {
+        let id = |id: &String| id.parse::<u32>().map_or(Value::Null, Value::from);
+        let inverse = labels.iter().filter_map(|(i, label)| Some((label.as_str()?.to_string(), id(i)))).collect();
+        fields.insert("label2id".to_string(), Value::Object(inverse));
+    }
     fields.insert("architectures".to_string(), vec![architecture].into());
     let text = serde_json::to_string_pretty(&fields).map_err(broken)?;
     write_atomic(&path, text.as_bytes())
+}
+
+/// The name that a file gives to our field `name`.
+fn theirs<C: ModelConfig>(model_type: &str, name: String) -> String {
+    let alias = C::aliases(model_type).iter().find(|(_, ours)| *ours == name);
+    alias.map_or(name, |(theirs, _)| (*theirs).to_string())
+}
+
+/// The names of classes by their numbers, as a `config.json` has them: `id2label`.
+pub type Labels = BTreeMap<u32, String>;
+
+/// `count` classes called `LABEL_0`, `LABEL_1`, …, as `transformers` names them.
+pub fn labels(count: u32) -> Labels {
+    (0..count).map(|i| (i, format!("LABEL_{i}"))).collect()
+}
+
+/// Fails unless the classes are numbered from 0 on.
+pub(super) fn expect_labels(labels: &Labels) -> Result<()> {
+    let in_order = labels.keys().zip(0..).all(|(&label, i)| label == i);
+    if in_order && !labels.is_empty() {
+        return Ok(());
+    }
+    Err(Error::invalid("id2label", "one label or more, numbered from 0", format!("{:?}", labels.keys())))
 }
 
 /// One token id or several: what ends a text.

@@ -82,7 +82,6 @@ impl ModelConfig for Gpt2Config {
         &[
             "n_ctx",
             "id2label",
-            "label2id",
             "summary_activation",
             "summary_first_dropout",
             "summary_proj_to_labels",
@@ -161,16 +160,16 @@ impl Pretrained for Gpt2 {
         &self.params
     }
 
-    fn architecture(&self) -> &'static str {
-        "GPT2LMHeadModel"
+    fn architecture(&self) -> String {
+        "GPT2LMHeadModel".to_string()
     }
 
     fn layout(&self) -> Layout {
         Layout(weights::Layout {
             prefix: "transformer",
             transposed: &["*.attn.c_attn.weight", "*.attn.c_proj.weight", "*.mlp.c_fc.weight", "*.mlp.c_proj.weight"],
-            unused: vec!["*.attn.bias", "*.attn.masked_bias", "lm_head.weight"],
-            head: &[],
+            unused: &["*.attn.bias", "*.attn.masked_bias", "lm_head.weight"],
+            ..weights::Layout::default()
         })
     }
 }

@@ -39,7 +39,7 @@ use candle_core::{DType, Device, Tensor};
 use glassbox_core::{Dropout, Error, Layer, ParamStore, Pass, Result, Seed, VarBuilder};
 
 pub use bert::{Bert, BertConfig, BertTask, mean_pooling};
-pub use config::{ModelConfig, TokenIds};
+pub use config::{Labels, ModelConfig, TokenIds, labels};
 pub use gpt2::{Gpt2, Gpt2Config};
 pub use llama::{Llama, LlamaConfig};
 pub use marian::{Marian, MarianConfig};
@@ -64,7 +64,7 @@ pub trait Pretrained: Sized {
     fn params(&self) -> &ParamStore;
 
     /// `transformers`' class of such a model.
-    fn architecture(&self) -> &'static str;
+    fn architecture(&self) -> String;
 
     #[doc(hidden)]
     fn layout(&self) -> Layout;
@@ -116,7 +116,7 @@ pub trait Pretrained: Sized {
     fn save_dir(&self, folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
-        config::write(self.config(), self.architecture(), folder)?;
+        config::write(self.config(), &self.architecture(), folder)?;
         weights::save(self.params(), &self.layout().0, folder)
     }
 }
