@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
+use glassbox_core::pattern::matches;
 use glassbox_core::{Error, LoadReport, ParamStore, Result, write_atomic};
 use serde::Deserialize;
 
@@ -75,16 +76,6 @@ impl Layout {
     }
 }
 
-/// Whether `name` matches `pattern`, in which `*` stands for any text.
-pub(crate) fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((first, rest)) => name.strip_prefix(first).is_some_and(|name| {
-            name.char_indices().map(|(at, _)| at).chain([name.len()]).any(|at| matches(rest, &name[at..]))
-        }),
-    }
-}
-
 /// Loads the weights in `folder` into `params`. With `new_head`, parameters of the head may be missing; those keep their
 /// first values.
 pub(super) fn load(params: &ParamStore, layout: &Layout, folder: &Path, new_head: bool) -> Result<()> {
@@ -109,7 +100,9 @@ pub(super) fn save(params: &ParamStore, layout: &Layout, folder: &Path) -> Resul
         let tensor = if layout.is_transposed(&name) { tensor.t()?.contiguous()? } else { tensor.contiguous()? };
         Ok((name, tensor))
     };
-    let tensors = params.tensors().into_iter().map(arrange).collect::<Result<BTreeMap<_, _>>>()?;
+    // What a low-rank change adds has a format of its own.
+    let own = params.tensors().into_iter().filter(|(name, _)| !crate::lora::is_part(name));
+    let tensors = own.map(arrange).collect::<Result<BTreeMap<_, _>>>()?;
     save_tensors(&folder.join(WHOLE), &tensors)
 }
 
