@@ -40,7 +40,14 @@ fn train(model: &impl CausalLm, params: &ParamStore) -> (f64, f64) {
     let losses = (0..20).map(|step| {
         let logits = model.forward(&inputs, None, None, &Pass::train(Seed(step))).unwrap();
         let loss = CrossEntropy::default().forward(&logits.flatten(0, 1).unwrap(), &targets).unwrap();
-        let progress = Progress { step: step + 1, ..Progress::default() };
+        let progress = Progress {
+            step: step + 1,
+            epoch: 1,
+            steps_per_epoch: 20,
+            total_steps: Some(20),
+            last_of_epoch: step == 19,
+            seed: Seed(step),
+        };
         update.step(&loss, &progress).unwrap().0
     });
     let losses: Vec<f64> = losses.collect();
