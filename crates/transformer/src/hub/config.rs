@@ -33,6 +33,11 @@ pub trait ModelConfig: Serialize + DeserializeOwned + Clone + Send + Sync {
         &[]
     }
 
+    /// The same, where a file can say one thing in several ways.
+    fn settled(self) -> Self {
+        self
+    }
+
     /// Whether the sizes fit together.
     ///
     /// # Errors
@@ -143,6 +148,7 @@ pub(super) fn parse<C: ModelConfig>(text: &str, place: &str) -> Result<C> {
         return Err(Error::format(place, format!("unknown or unsupported: {}", refused.join(", "))));
     }
     let config: C = serde_json::from_value(Value::Object(merged)).map_err(broken)?;
+    let config = config.settled();
     config.check().map_err(|e| Error::format(place, e.to_string()))?;
     Ok(config)
 }
@@ -293,5 +299,43 @@ mod tests {
         assert_eq!(super::read::<Gpt2Config>(folder.path()).unwrap(), config);
         let missing = super::read::<Gpt2Config>(&folder.path().join("none")).unwrap_err().to_string();
         assert!(missing.contains("config.json"), "{missing}");
+    }
+
+    #[test]
+    fn other_names_of_a_field_are_understood_and_kept() {
+        use crate::hub::{BertConfig, BertTask, LlamaConfig, MarianConfig};
+        let folder = tempfile::tempdir().unwrap();
+        let text = r#"{"model_type": "distilbert", "dim": 24, "n_heads": 3, "hidden_dim": 7, "seq_classif_dropout": 0.3,
+            "architectures": ["DistilBertForTokenClassification"], "id2label": {"0": "a", "1": "b", "2": "c"}}"#;
+        let bert: BertConfig = parse(text, "config.json").unwrap();
+        assert_eq!((bert.hidden_size, bert.num_attention_heads, bert.intermediate_size), (24, 3, 7));
+        assert_eq!((bert.num_hidden_layers, bert.task, bert.id2label.len()), (6, BertTask::TokenClassification, 3));
+        write(&bert, "DistilBertForTokenClassification", folder.path()).unwrap();
+        let written = std::fs::read_to_string(folder.path().join("config.json")).unwrap();
+        assert!(written.contains("\"dim\": 24") && !written.contains("hidden_size"), "{written}");
+        assert!(written.contains("\"c\": 2"), "{written}");
+        assert_eq!(super::read::<BertConfig>(folder.path()).unwrap(), bert);
+
+        let llama = |text: &str| parse::<LlamaConfig>(text, "config.json");
+        let scaling = r#"{"type": "linear", "factor": 2.0}"#;
+        let old = llama(&format!(r#"{{"model_type": "llama", "rope_theta": 5e5, "rope_scaling": {scaling}}}"#)).unwrap();
+        let new = r#"{"rope_type": "linear", "factor": 2.0, "rope_theta": 5e5}"#;
+        assert_eq!(llama(&format!(r#"{{"model_type": "llama", "rope_parameters": {new}}}"#)).unwrap(), old);
+        let plain = llama(r#"{"model_type": "llama", "rope_scaling": null}"#).unwrap();
+        assert_eq!((plain.rope_theta, plain.rope_parameters), (1e4, None));
+        let yarn = llama(r#"{"model_type": "llama", "rope_scaling": {"rope_type": "yarn", "factor": 2.0}}"#);
+        assert!(yarn.unwrap_err().to_string().contains("rope_type: expected default, linear or llama3, got \"yarn\""));
+
+        // None, where the default is some.
+        let mistral = llama(r#"{"model_type": "mistral", "sliding_window": null}"#).unwrap();
+        assert_eq!(mistral.sliding_window, None);
+        write(&mistral, "MistralForCausalLM", folder.path()).unwrap();
+        assert_eq!(super::read::<LlamaConfig>(folder.path()).unwrap(), mistral);
+        assert!(llama(r#"{"model_type": "llama", "sliding_window": 4}"#).unwrap_err().to_string().contains("sliding_window"));
+
+        let marian = parse::<MarianConfig>(r#"{"model_type": "marian", "normalize_before": true}"#, "config.json");
+        assert!(marian.unwrap_err().to_string().ends_with("`normalize_before` true (supported: false)"));
+        let task = parse::<BertConfig>(r#"{"model_type": "bert", "architectures": ["BertForNextSentencePrediction"]}"#, "c");
+        assert!(task.unwrap_err().to_string().contains("BertForNextSentencePrediction"));
     }
 }

@@ -166,6 +166,16 @@ impl ModelConfig for LlamaConfig {
         &[("rope_scaling", "rope_parameters")]
     }
 
+    /// The base of the rotary positions stands beside what scales them.
+    fn settled(mut self) -> Self {
+        if let Some(parameters) = &mut self.rope_parameters {
+            self.rope_theta = parameters.rope_theta.take().unwrap_or(self.rope_theta);
+            let plain = matches!(parameters.rope_type.as_deref(), None | Some("default"));
+            self.rope_parameters = self.rope_parameters.filter(|_| !plain);
+        }
+        self
+    }
+
     fn check(&self) -> Result<()> {
         let heads = self.heads();
         expect_counts(&[
