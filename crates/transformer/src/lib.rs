@@ -4,7 +4,9 @@
 mod attention;
 pub mod generate;
 pub mod hub;
+mod lora;
 mod model;
 
 pub use attention::{Cache, LayerCache, RopeParameters};
+pub use lora::{Adapter, Lora};
 pub use model::{CausalLm, EncoderDecoder};

@@ -114,6 +114,15 @@ impl ParamStore {
         self.switch(pattern, Kind::Frozen, Kind::Trainable)
     }
 
+    /// Takes out the parameters and buffers whose names match `pattern`; layers that hold them keep them. Gives how many.
+    pub fn remove(&self, pattern: &str) -> usize {
+        let mut inner = self.write();
+        let before = inner.params.len();
+        inner.params.retain(|param| !pattern::matches(pattern, param.name()));
+        inner.index = inner.params.iter().enumerate().map(|(i, param)| (param.name().to_string(), i)).collect();
+        before - inner.params.len()
+    }
+
     fn switch(&self, pattern: &str, from: Kind, to: Kind) -> usize {
         let matching =
             self.all().into_iter().filter(|p| p.kind() != Kind::Buffer && pattern::matches(pattern, p.name()));
@@ -220,7 +229,7 @@ impl ParamStore {
         Ok(report)
     }
 
-    // A panic elsewhere cannot leave the list half-changed: every write above is a single push.
+    // A panic elsewhere cannot leave the list half-changed: no write above leaves it so in between.
     fn read(&self) -> RwLockReadGuard<'_, Inner> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }

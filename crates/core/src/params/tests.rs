@@ -117,3 +117,14 @@ fn candle_layers_make_their_parameters_here() {
     let grads = crate::Gradients::of(&ys.sum_all().unwrap(), &params).unwrap();
     assert_eq!(grads.len(), 2);
 }
+
+#[test]
+fn parameters_are_taken_out_by_name() {
+    let params = store();
+    let before = params.names();
+    assert_eq!(params.remove("b.*.weight"), 1);
+    assert_eq!(params.names(), before.iter().filter(|name| *name != "b.c.weight").cloned().collect::<Vec<_>>());
+    assert!(params.get("b.c.weight").is_none());
+    assert_eq!(params.get("b.c.bias").unwrap().name(), "b.c.bias");
+    assert_eq!(params.remove("nothing"), 0);
+}

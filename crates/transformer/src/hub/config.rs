@@ -1,5 +1,6 @@
 //! `config.json`, read strictly.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use glassbox_core::{Activation, Error, Result, write_atomic};
@@ -24,6 +25,17 @@ pub trait ModelConfig: Serialize + DeserializeOwned + Clone + Send + Sync {
     /// Fields of such models that do not change what these models compute.
     fn irrelevant() -> &'static [&'static str] {
         &[]
+    }
+
+    /// Names that files of `model_type` give to fields of this configuration: (theirs, ours).
+    fn aliases(model_type: &str) -> &'static [(&'static str, &'static str)] {
+        let _ = model_type;
+        &[]
+    }
+
+    /// The same, where a file can say one thing in several ways.
+    fn settled(self) -> Self {
+        self
     }
 
     /// Whether the sizes fit together.
@@ -57,6 +69,7 @@ const IRRELEVANT: &[&str] = &[
     "gradient_checkpointing",
     "initializer_factor",
     "initializer_range",
+    "label2id",
     "length_penalty",
     "mask_token_id",
     "max_length",
@@ -103,7 +116,8 @@ pub(super) fn read<C: ModelConfig>(folder: &Path) -> Result<C> {
 pub(super) fn parse<C: ModelConfig>(text: &str, place: &str) -> Result<C> {
     let broken = |e: serde_json::Error| Error::format(place, format!("not a configuration: {e}"));
     let fields: Map<String, Value> = serde_json::from_str(text).map_err(broken)?;
-    let model_type = fields.get("model_type").and_then(Value::as_str).unwrap_or_default();
+    let model_type = fields.get("model_type").and_then(Value::as_str).unwrap_or_default().to_string();
+    let model_type = model_type.as_str();
     let defaults = C::defaults(model_type).ok_or_else(|| {
         Error::format(place, format!("`model_type` {model_type:?} is not one of this model"))
     })?;
@@ -113,6 +127,11 @@ pub(super) fn parse<C: ModelConfig>(text: &str, place: &str) -> Result<C> {
     let fixed = C::fixed();
     let mut refused = vec![];
     for (name, value) in fields {
+        let ours = C::aliases(model_type).iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| (*ours).to_string());
+        if ours.is_some() && value.is_null() {
+            continue;
+        }
+        let name = ours.unwrap_or(name);
         let allowed = fixed.iter().find(|(fixed, _)| *fixed == name).map(|(_, values)| values);
         if let Some(allowed) = allowed {
             if !allowed.contains(&value) {
@@ -129,6 +148,7 @@ pub(super) fn parse<C: ModelConfig>(text: &str, place: &str) -> Result<C> {
         return Err(Error::format(place, format!("unknown or unsupported: {}", refused.join(", "))));
     }
     let config: C = serde_json::from_value(Value::Object(merged)).map_err(broken)?;
+    let config = config.settled();
     config.check().map_err(|e| Error::format(place, e.to_string()))?;
     Ok(config)
 }
@@ -137,13 +157,48 @@ pub(super) fn parse<C: ModelConfig>(text: &str, place: &str) -> Result<C> {
 pub(super) fn write<C: ModelConfig>(config: &C, architecture: &str, folder: &Path) -> Result<()> {
     let path = folder.join("config.json");
     let broken = |e: serde_json::Error| Error::format(path.display(), e.to_string());
-    let Value::Object(mut fields) = serde_json::to_value(config).map_err(broken)? else {
+    let defaults = serde_json::to_value(C::defaults(config.model_type())).map_err(broken)?;
+    let Value::Object(fields) = serde_json::to_value(config).map_err(broken)? else {
         return Err(Error::format(path.display(), "a configuration without fields"));
     };
-    fields.retain(|_, value| !value.is_null());
+    // A null says something only where the default is no null.
+    let says = |name: &str, value: &Value| !value.is_null() || defaults.get(name).is_some_and(|value| !value.is_null());
+    let mut fields: Map<String, Value> = fields
+        .into_iter()
+        .filter(|(name, value)| says(name, value))
+        .map(|(name, value)| (theirs::<C>(config.model_type(), name), value))
+        .collect();
+    if let Some(Value::Object(labels)) = fields.get("id2label") {
+        let id = |id: &String| id.parse::<u32>().map_or(Value::Null, Value::from);
+        let inverse = labels.iter().filter_map(|(i, label)| Some((label.as_str()?.to_string(), id(i)))).collect();
+        fields.insert("label2id".to_string(), Value::Object(inverse));
+    }
     fields.insert("architectures".to_string(), vec![architecture].into());
     let text = serde_json::to_string_pretty(&fields).map_err(broken)?;
     write_atomic(&path, text.as_bytes())
+}
+
+/// The name that a file gives to our field `name`.
+fn theirs<C: ModelConfig>(model_type: &str, name: String) -> String {
+    let alias = C::aliases(model_type).iter().find(|(_, ours)| *ours == name);
+    alias.map_or(name, |(theirs, _)| (*theirs).to_string())
+}
+
+/// The names of classes by their numbers, as a `config.json` has them: `id2label`.
+pub type Labels = BTreeMap<u32, String>;
+
+/// `count` classes called `LABEL_0`, `LABEL_1`, …, as `transformers` names them.
+pub fn labels(count: u32) -> Labels {
+    (0..count).map(|i| (i, format!("LABEL_{i}"))).collect()
+}
+
+/// Fails unless the classes are numbered from 0 on.
+pub(super) fn expect_labels(labels: &Labels) -> Result<()> {
+    let in_order = labels.keys().zip(0..).all(|(&label, i)| label == i);
+    if in_order && !labels.is_empty() {
+        return Ok(());
+    }
+    Err(Error::invalid("id2label", "one label or more, numbered from 0", format!("{:?}", labels.keys())))
 }
 
 /// One token id or several: what ends a text.
@@ -244,5 +299,43 @@ mod tests {
         assert_eq!(super::read::<Gpt2Config>(folder.path()).unwrap(), config);
         let missing = super::read::<Gpt2Config>(&folder.path().join("none")).unwrap_err().to_string();
         assert!(missing.contains("config.json"), "{missing}");
+    }
+
+    #[test]
+    fn other_names_of_a_field_are_understood_and_kept() {
+        use crate::hub::{BertConfig, BertTask, LlamaConfig, MarianConfig};
+        let folder = tempfile::tempdir().unwrap();
+        let text = r#"{"model_type": "distilbert", "dim": 24, "n_heads": 3, "hidden_dim": 7, "seq_classif_dropout": 0.3,
+            "architectures": ["DistilBertForTokenClassification"], "id2label": {"0": "a", "1": "b", "2": "c"}}"#;
+        let bert: BertConfig = parse(text, "config.json").unwrap();
+        assert_eq!((bert.hidden_size, bert.num_attention_heads, bert.intermediate_size), (24, 3, 7));
+        assert_eq!((bert.num_hidden_layers, bert.task, bert.id2label.len()), (6, BertTask::TokenClassification, 3));
+        write(&bert, "DistilBertForTokenClassification", folder.path()).unwrap();
+        let written = std::fs::read_to_string(folder.path().join("config.json")).unwrap();
+        assert!(written.contains("\"dim\": 24") && !written.contains("hidden_size"), "{written}");
+        assert!(written.contains("\"c\": 2"), "{written}");
+        assert_eq!(super::read::<BertConfig>(folder.path()).unwrap(), bert);
+
+        let llama = |text: &str| parse::<LlamaConfig>(text, "config.json");
+        let scaling = r#"{"type": "linear", "factor": 2.0}"#;
+        let old = llama(&format!(r#"{{"model_type": "llama", "rope_theta": 5e5, "rope_scaling": {scaling}}}"#)).unwrap();
+        let new = r#"{"rope_type": "linear", "factor": 2.0, "rope_theta": 5e5}"#;
+        assert_eq!(llama(&format!(r#"{{"model_type": "llama", "rope_parameters": {new}}}"#)).unwrap(), old);
+        let plain = llama(r#"{"model_type": "llama", "rope_scaling": null}"#).unwrap();
+        assert_eq!((plain.rope_theta, plain.rope_parameters), (1e4, None));
+        let yarn = llama(r#"{"model_type": "llama", "rope_scaling": {"rope_type": "yarn", "factor": 2.0}}"#);
+        assert!(yarn.unwrap_err().to_string().contains("rope_type: expected default, linear or llama3, got \"yarn\""));
+
+        // None, where the default is some.
+        let mistral = llama(r#"{"model_type": "mistral", "sliding_window": null}"#).unwrap();
+        assert_eq!(mistral.sliding_window, None);
+        write(&mistral, "MistralForCausalLM", folder.path()).unwrap();
+        assert_eq!(super::read::<LlamaConfig>(folder.path()).unwrap(), mistral);
+        assert!(llama(r#"{"model_type": "llama", "sliding_window": 4}"#).unwrap_err().to_string().contains("sliding_window"));
+
+        let marian = parse::<MarianConfig>(r#"{"model_type": "marian", "normalize_before": true}"#, "config.json");
+        assert!(marian.unwrap_err().to_string().ends_with("`normalize_before` true (supported: false)"));
+        let task = parse::<BertConfig>(r#"{"model_type": "bert", "architectures": ["BertForNextSentencePrediction"]}"#, "c");
+        assert!(task.unwrap_err().to_string().contains("BertForNextSentencePrediction"));
     }
 }

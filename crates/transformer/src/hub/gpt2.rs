@@ -1,16 +1,16 @@
 //! GPT-2.
 
 use candle_core::Tensor;
-use glassbox_core::{Embedding, Layer, LayerNorm, Linear, NormConfig, ParamStore, Pass, Result, Site, VarBuilder};
+use glassbox_core::{Embedding, Layer, Linear, ParamStore, Pass, Result, Site, VarBuilder};
 use glassbox_kernels::graph::add;
-use glassbox_kernels::linear::linear;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::attention::{Attention, Cache, Context, LayerCache, Projection};
-use crate::CausalLm;
+use super::blocks::{Block, FeedForward, Heads, Norm, expect_ids, expect_mask, layer_norm, positions, tied_logits};
 use super::config::{ModelConfig, TokenIds, activation, expect_counts, expect_dropouts, expect_heads};
-use super::{Layout, Pretrained, drop_out, expect_ids, expect_mask, positions, weights};
+use super::{Layout, Pretrained, blocks, drop_out, weights};
+use crate::CausalLm;
+use crate::attention::{Attention, Cache, Context, Projection};
 
 /// The fields of a GPT-2's `config.json`, which `transformers` documents; all have its default values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -82,7 +82,6 @@ impl ModelConfig for Gpt2Config {
         &[
             "n_ctx",
             "id2label",
-            "label2id",
             "summary_activation",
             "summary_first_dropout",
             "summary_proj_to_labels",
@@ -108,68 +107,30 @@ pub struct Gpt2 {
     tokens: Embedding,
     positions: Embedding,
     blocks: Vec<Block>,
-    norm: LayerNorm,
+    norm: Norm,
     /// Where it is not that of the embedding.
     head: Option<Linear>,
     site: Site,
     params: ParamStore,
 }
 
-struct Block {
-    attention_norm: LayerNorm,
-    attention: Attention,
-    mlp_norm: LayerNorm,
-    inner: Linear,
-    outer: Linear,
-    activation: glassbox_core::Activation,
-    dropout: f64,
-    site: Site,
-}
-
-impl Block {
-    fn new(config: &Gpt2Config, vb: VarBuilder) -> Result<Self> {
-        let width = config.n_embd;
-        let inner_width = config.n_inner.unwrap_or(4 * width);
-        let norm = |name: &str| {
-            let norm = NormConfig { eps: config.layer_norm_epsilon, ..NormConfig::default() };
-            LayerNorm::with_config(width, norm, vb.pp(name))
-        };
-        let attention = Attention {
-            projection: Projection::Packed(Linear::new(width, 3 * width, vb.pp("attn.c_attn"))?),
-            output: Linear::new(width, width, vb.pp("attn.c_proj"))?,
-            num_heads: config.n_head,
-            num_kv_heads: config.n_head,
-            head_dim: width / config.n_head,
-            scale: None,
-            dropout: config.attn_pdrop,
-            rope: None,
-            norms: None,
-            causal: true,
-            window: None,
-        };
-        Ok(Self {
-            attention_norm: norm("ln_1")?,
-            attention,
-            mlp_norm: norm("ln_2")?,
-            inner: Linear::new(width, inner_width, vb.pp("mlp.c_fc"))?,
-            outer: Linear::new(inner_width, width, vb.pp("mlp.c_proj"))?,
-            activation: activation("activation_function", &config.activation_function)?,
-            dropout: config.resid_pdrop,
-            site: Site::new(vb.path(), "Gpt2Block"),
-        })
-    }
-
-    fn forward(&self, xs: &Tensor, cache: Option<&mut LayerCache>, context: &Context) -> Result<Tensor> {
-        let pass = context.pass;
-        self.site.run(xs, pass, || {
-            let ys = self.attention.to_itself(&self.attention_norm.forward(xs, pass)?, cache, context)?;
-            let xs = add(xs, &drop_out(ys, self.dropout, pass)?)?;
-            let ys = self.mlp_norm.forward(&xs, pass)?;
-            let ys = super::blocks::activated(&self.inner, self.activation, &ys, pass)?;
-            let ys = self.outer.forward(&ys, pass)?;
-            Ok(add(&xs, &drop_out(ys, self.dropout, pass)?)?)
-        })
-    }
+fn block(config: &Gpt2Config, vb: &VarBuilder) -> Result<Block> {
+    let width = config.n_embd;
+    let packed = Projection::Packed(Linear::new(width, 3 * width, vb.pp("attn.c_attn"))?);
+    let output = Linear::new(width, width, vb.pp("attn.c_proj"))?;
+    let attention = Heads::of(width, config.n_head).around(packed, output);
+    let activation = activation("activation_function", &config.activation_function)?;
+    let inner = config.n_inner.unwrap_or(4 * width);
+    Ok(Block {
+        attention: Attention { causal: true, dropout: config.attn_pdrop, ..attention },
+        attention_norm: layer_norm(width, config.layer_norm_epsilon, vb.pp("ln_1"))?,
+        to_source: None,
+        mlp: FeedForward::plain(width, inner, ["mlp.c_fc", "mlp.c_proj"], activation, vb)?,
+        mlp_norm: layer_norm(width, config.layer_norm_epsilon, vb.pp("ln_2"))?,
+        norm_first: true,
+        dropouts: [config.resid_pdrop; 2],
+        site: Site::new(vb.path(), "Gpt2Block"),
+    })
 }
 
 impl Pretrained for Gpt2 {
@@ -178,13 +139,12 @@ impl Pretrained for Gpt2 {
     fn new(config: Gpt2Config, vb: VarBuilder) -> Result<Self> {
         config.check()?;
         let base = vb.pp("transformer");
-        let norm = NormConfig { eps: config.layer_norm_epsilon, ..NormConfig::default() };
         let head = (!config.tie_word_embeddings).then(|| Linear::no_bias(config.n_embd, config.vocab_size, vb.pp("lm_head")));
         Ok(Self {
             tokens: Embedding::new(config.vocab_size, config.n_embd, base.pp("wte"))?,
             positions: Embedding::new(config.n_positions, config.n_embd, base.pp("wpe"))?,
-            blocks: (0..config.n_layer).map(|i| Block::new(&config, base.pp("h").pp(i))).collect::<Result<_>>()?,
-            norm: LayerNorm::with_config(config.n_embd, norm, base.pp("ln_f"))?,
+            blocks: (0..config.n_layer).map(|i| block(&config, &base.pp("h").pp(i))).collect::<Result<_>>()?,
+            norm: layer_norm(config.n_embd, config.layer_norm_epsilon, base.pp("ln_f"))?,
             head: head.transpose()?,
             site: Site::new(vb.path(), "Gpt2"),
             params: vb.store().clone(),
@@ -200,16 +160,16 @@ impl Pretrained for Gpt2 {
         &self.params
     }
 
-    fn architecture(&self) -> &'static str {
-        "GPT2LMHeadModel"
+    fn architecture(&self) -> String {
+        "GPT2LMHeadModel".to_string()
     }
 
     fn layout(&self) -> Layout {
         Layout(weights::Layout {
             prefix: "transformer",
             transposed: &["*.attn.c_attn.weight", "*.attn.c_proj.weight", "*.mlp.c_fc.weight", "*.mlp.c_proj.weight"],
-            unused: vec!["*.attn.bias", "*.attn.masked_bias", "lm_head.weight"],
-            head: &[],
+            unused: &["*.attn.bias", "*.attn.masked_bias", "lm_head.weight"],
+            ..weights::Layout::default()
         })
     }
 }
@@ -237,22 +197,18 @@ impl CausalLm for Gpt2 {
 }
 
 impl Gpt2 {
-    fn logits(&self, ids: &Tensor, mask: Option<&Tensor>, mut cache: Option<&mut Cache>, pass: &Pass) -> Result<Tensor> {
+    fn logits(&self, ids: &Tensor, mask: Option<&Tensor>, cache: Option<&mut Cache>, pass: &Pass) -> Result<Tensor> {
         let offset = cache.as_ref().map_or(0, |cache| cache.len());
         let (batch, len) = expect_ids(ids, offset, Some(self.config.n_positions))?;
         expect_mask(mask, batch, offset + len)?;
         let places = positions(mask, offset, batch, len, ids.device())?;
         let xs = add(&self.tokens.forward(ids, pass)?, &self.positions.forward(&places, pass)?)?;
-        let mut xs = drop_out(xs, self.config.embd_pdrop, pass)?;
+        let xs = drop_out(xs, self.config.embd_pdrop, pass)?;
         let context = Context { padding: mask, bias: None, pass };
-        for (i, block) in self.blocks.iter().enumerate() {
-            let cache = cache.as_deref_mut().and_then(|cache| cache.own.get_mut(i));
-            xs = block.forward(&xs, cache, &context)?;
-        }
-        let xs = self.norm.forward(&xs, pass)?;
+        let xs = self.norm.forward(&blocks::run(&self.blocks, xs, cache, &context, None)?, pass)?;
         match &self.head {
             Some(head) => head.forward(&xs, pass),
-            None => Ok(linear(&xs, &self.tokens.weight().get(pass), None, None)?),
+            None => tied_logits(&xs, &self.tokens, None, pass),
         }
     }
 }

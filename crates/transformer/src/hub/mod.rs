@@ -36,10 +36,10 @@ pub(crate) mod weights;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use glassbox_core::{Error, ParamStore, Pass, Result, Seed, VarBuilder};
+use glassbox_core::{Dropout, Error, Layer, ParamStore, Pass, Result, Seed, VarBuilder};
 
-pub use bert::{Bert, BertConfig, BertKind, BertTask, DistilBertConfig, mean_pooling};
-pub use config::{ModelConfig, TokenIds};
+pub use bert::{Bert, BertConfig, BertTask, mean_pooling};
+pub use config::{Labels, ModelConfig, TokenIds, labels};
 pub use gpt2::{Gpt2, Gpt2Config};
 pub use llama::{Llama, LlamaConfig};
 pub use marian::{Marian, MarianConfig};
@@ -64,7 +64,7 @@ pub trait Pretrained: Sized {
     fn params(&self) -> &ParamStore;
 
     /// `transformers`' class of such a model.
-    fn architecture(&self) -> &'static str;
+    fn architecture(&self) -> String;
 
     #[doc(hidden)]
     fn layout(&self) -> Layout;
@@ -116,7 +116,7 @@ pub trait Pretrained: Sized {
     fn save_dir(&self, folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
-        config::write(self.config(), self.architecture(), folder)?;
+        config::write(self.config(), &self.architecture(), folder)?;
         weights::save(self.params(), &self.layout().0, folder)
     }
 }
@@ -142,53 +142,7 @@ pub fn expect_vocab(tokenizer: usize, model: usize) -> Result<()> {
     Err(Error::invalid("tokenizer and model", format!("ids below the model's vocab_size {model}"), tokenizer))
 }
 
-/// Fails unless `ids` is (batch, len) and, where there is a limit, no longer than it from `offset` on.
-fn expect_ids(ids: &Tensor, offset: usize, limit: Option<usize>) -> Result<(usize, usize)> {
-    let (batch, len) = match *ids.dims() {
-        [batch, len] if len > 0 && batch > 0 => (batch, len),
-        _ => return Err(Error::invalid("token ids", "(batch, len), one or more each", format!("{:?}", ids.dims()))),
-    };
-    match limit {
-        Some(limit) if offset + len > limit => {
-            Err(Error::invalid("token ids", format!("at most {limit}, the model's positions"), offset + len))
-        }
-        _ => Ok((batch, len)),
-    }
-}
-
-/// Fails unless `mask` is (batch, len).
-fn expect_mask(mask: Option<&Tensor>, batch: usize, len: usize) -> Result<()> {
-    match mask {
-        Some(mask) if mask.dims() != [batch, len] => {
-            let expected = format!("({batch}, {len}), one element for each token so far");
-            Err(Error::invalid("attention mask", expected, format!("{:?}", mask.dims())))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The position of each token, (batch, len): how many tokens that are not padding came before it.
-fn positions(mask: Option<&Tensor>, offset: usize, batch: usize, len: usize, device: &Device) -> Result<Tensor> {
-    let mut all = Vec::with_capacity(batch * len);
-    match mask {
-        None => (0..batch).for_each(|_| all.extend((offset..offset + len).map(|position| position as u32))),
-        Some(mask) => {
-            for row in mask.to_dtype(DType::U32)?.to_vec2::<u32>()? {
-                let mut before = 0;
-                let position = |&token: &u32| {
-                    before += u32::from(token != 0);
-                    // Padding before the first token has any position: nobody sees it.
-                    before.saturating_sub(1)
-                };
-                all.extend(row.iter().map(position).skip(offset));
-            }
-        }
-    }
-    Ok(Tensor::from_vec(all, (batch, len), device)?)
-}
-
 /// A pass's dropout of activations.
 fn drop_out(xs: Tensor, p: f64, pass: &Pass) -> Result<Tensor> {
-    use glassbox_core::{Dropout, Layer};
     if p == 0.0 { Ok(xs) } else { Dropout::new(p)?.forward(&xs, pass) }
 }

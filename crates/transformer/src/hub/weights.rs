@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
+use glassbox_core::pattern::matches;
 use glassbox_core::{Error, LoadReport, ParamStore, Result, write_atomic};
 use serde::Deserialize;
 
@@ -13,13 +14,16 @@ const WHOLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
 /// How a model's parameters lie in its files. Patterns have `*` for any text.
+#[derive(Default)]
 pub(super) struct Layout {
     /// What the names start with in files of a whole model and not in those of its base.
     pub prefix: &'static str,
     /// Matrices that the files have transposed, as GPT-2's.
     pub transposed: &'static [&'static str],
     /// What files have and the model computes, does not need, or shares with another parameter.
-    pub unused: Vec<&'static str>,
+    pub unused: &'static [&'static str],
+    /// What files may leave out since it shares another one's values: (its name, the other's).
+    pub shared: &'static [(&'static str, &'static str)],
     /// What a file of the base model lacks: a head, made anew where that is asked for.
     pub head: &'static [&'static str],
 }
@@ -41,11 +45,25 @@ impl Layout {
             let tensor = if self.is_transposed(&name) && tensor.rank() == 2 { tensor.t()? } else { tensor };
             arranged.insert(name, tensor);
         }
+        for (name, other) in self.shared {
+            if let (true, false, Some(tensor)) =
+                (params.get(name).is_some(), arranged.contains_key(*name), arranged.get(*other))
+            {
+                let tensor = tensor.clone();
+                arranged.insert((*name).to_string(), tensor);
+            }
+        }
         Ok(arranged)
     }
 
-    /// With the prefix where the file lacks it, or without it where the model does.
+    /// With the prefix where the file lacks it, or without it where the model does; and with the names that normalisations
+    /// have had since TensorFlow's `gamma` and `beta`.
     fn name_in(&self, params: &ParamStore, name: String) -> String {
+        let name = match (name.strip_suffix("LayerNorm.gamma"), name.strip_suffix("LayerNorm.beta")) {
+            (Some(place), _) => format!("{place}LayerNorm.weight"),
+            (_, Some(place)) => format!("{place}LayerNorm.bias"),
+            _ => name,
+        };
         let with = format!("{}.{name}", self.prefix);
         let without = name.strip_prefix(self.prefix).and_then(|rest| rest.strip_prefix('.'));
         let is_unused = |name: &str| self.unused.iter().any(|pattern| matches(pattern, name));
@@ -55,16 +73,6 @@ impl Layout {
             Some(without) if params.get(without).is_some() || is_unused(without) => without.to_string(),
             _ => name,
         }
-    }
-}
-
-/// Whether `name` matches `pattern`, in which `*` stands for any text.
-pub(crate) fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((first, rest)) => name.strip_prefix(first).is_some_and(|name| {
-            name.char_indices().map(|(at, _)| at).chain([name.len()]).any(|at| matches(rest, &name[at..]))
-        }),
     }
 }
 
@@ -92,7 +100,9 @@ pub(super) fn save(params: &ParamStore, layout: &Layout, folder: &Path) -> Resul
         let tensor = if layout.is_transposed(&name) { tensor.t()?.contiguous()? } else { tensor.contiguous()? };
         Ok((name, tensor))
     };
-    let tensors = params.tensors().into_iter().map(arrange).collect::<Result<BTreeMap<_, _>>>()?;
+    // What a low-rank change adds has a format of its own.
+    let own = params.tensors().into_iter().filter(|(name, _)| !crate::lora::is_part(name));
+    let tensors = own.map(arrange).collect::<Result<BTreeMap<_, _>>>()?;
     save_tensors(&folder.join(WHOLE), &tensors)
 }
 
