@@ -3,7 +3,8 @@
 use candle_core::Tensor;
 use glassbox_core::{Dropout, Embedding, Error, Layer, Linear, Pass, Result, VarBuilder, concat};
 
-use crate::{Gru, GruConfig, Lstm, LstmConfig, Recurrent, RecurrentSizes, RecurrentState, Rnn, RnnConfig};
+use crate::network::Network;
+use crate::{GruConfig, RecurrentConfig};
 
 /// What the steps of a sequence are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,17 +18,6 @@ pub enum SequenceInput {
         /// Size of each id's vector.
         embedding_dim: usize,
     },
-}
-
-/// A kind of recurrent network, with its options.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum RecurrentConfig {
-    /// An [`Rnn`].
-    Rnn(RnnConfig),
-    /// A [`Gru`].
-    Gru(GruConfig),
-    /// An [`Lstm`].
-    Lstm(LstmConfig),
 }
 
 /// How a [`SequenceClassifier`](crate::SequenceClassifier) or a [`SequenceTagger`](crate::SequenceTagger) reads.
@@ -57,13 +47,6 @@ pub(crate) struct SequenceEncoder {
     dropout: Dropout,
 }
 
-#[derive(Debug)]
-enum Network {
-    Rnn(Rnn),
-    Gru(Gru),
-    Lstm(Lstm),
-}
-
 /// What was read.
 pub(crate) struct Encoded {
     /// The outputs of all steps, 0 past a sequence's end: (batch, seq_len, output_size).
@@ -81,12 +64,7 @@ impl SequenceEncoder {
                 (Some(Embedding::new(num_embeddings, embedding_dim, vb.pp("embedding"))?), embedding_dim)
             }
         };
-        let (hidden_size, vb) = (config.hidden_size, vb.pp("rnn"));
-        let recurrent = match config.recurrent {
-            RecurrentConfig::Rnn(config) => Network::Rnn(Rnn::new(size, hidden_size, config, vb)?),
-            RecurrentConfig::Gru(config) => Network::Gru(Gru::new(size, hidden_size, config, vb)?),
-            RecurrentConfig::Lstm(config) => Network::Lstm(Lstm::new(size, hidden_size, config, vb)?),
-        };
+        let recurrent = Network::new(size, config.hidden_size, config.recurrent, vb.pp("rnn"))?;
         Ok(Self { embedding, recurrent, dropout: Dropout::new(config.dropout)? })
     }
 
@@ -100,11 +78,11 @@ impl SequenceEncoder {
             Some(embedding) => self.dropout.forward(&embedding.forward(xs, pass)?, pass)?,
             None => xs.clone(),
         };
-        match &self.recurrent {
-            Network::Rnn(network) => run(network, &xs, lengths, pass),
-            Network::Gru(network) => run(network, &xs, lengths, pass),
-            Network::Lstm(network) => run(network, &xs, lengths, pass),
-        }
+        let (sequence, state) = self.recurrent.run(&xs, None, lengths, pass)?;
+        let sizes = self.recurrent.sizes();
+        let top = sizes.num_states() - sizes.num_directions..sizes.num_states();
+        let states = top.map(|index| state.hidden.get(index)).collect::<candle_core::Result<Vec<_>>>()?;
+        Ok(Encoded { sequence, last: concat(&states, 1)? })
     }
 
     /// The layer that gives the logits of `num_classes`; its parameters are under `classes`.
@@ -119,23 +97,4 @@ impl SequenceEncoder {
     pub fn drop(&self, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
         self.dropout.forward(xs, pass)
     }
-}
-
-impl Network {
-    fn sizes(&self) -> RecurrentSizes {
-        match self {
-            Self::Rnn(network) => network.sizes(),
-            Self::Gru(network) => network.sizes(),
-            Self::Lstm(network) => network.sizes(),
-        }
-    }
-}
-
-fn run<R: Recurrent>(network: &R, xs: &Tensor, lengths: Option<&[usize]>, pass: &Pass) -> Result<Encoded> {
-    let (sequence, state) = network.forward_with(xs, None, lengths, pass)?;
-    let (hidden, _) = state.parts();
-    let sizes = network.sizes();
-    let top = sizes.num_states() - sizes.num_directions..sizes.num_states();
-    let states = top.map(|index| hidden.get(index)).collect::<candle_core::Result<Vec<_>>>()?;
-    Ok(Encoded { sequence, last: concat(&states, 1)? })
 }

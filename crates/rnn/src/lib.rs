@@ -52,14 +52,14 @@ pub use attention::{Attended, AttentionMemory, AttentionScore, EncoderAttention}
 pub use classifier::SequenceClassifier;
 pub use ctc::Ctc;
 pub use decode::{CtcBeamSearch, CtcHypothesis, PrefixScorer, ctc_greedy};
-pub use encoder::{RecurrentConfig, SequenceEncoderConfig, SequenceInput};
+pub use encoder::{SequenceEncoderConfig, SequenceInput};
 pub use forecast::{
     DLinear, Decoding, ForecastScores, Forecaster, ForecasterConfig, IntervalScores, RevIn, SeasonalNaive, WindowLevel,
     WindowNorm, walk_forward,
 };
-pub use language_model::{GeneratedTokens, LanguageModel, LanguageModelConfig, LanguageModelState, LanguageModelStep};
+pub use language_model::{GeneratedTokens, LanguageModel, LanguageModelConfig, LanguageModelStep};
 pub use layers::*;
-pub use network::RecurrentKind;
+pub use network::{NetworkState, RecurrentConfig, RecurrentKind};
 pub use pooling::SequencePooling;
 pub use seq2seq::{Decoded, Hypothesis, SearchConfig, Seq2seq, Seq2seqConfig, Seq2seqState, Seq2seqStep};
 pub use tagger::SequenceTagger;

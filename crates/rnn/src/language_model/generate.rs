@@ -3,7 +3,8 @@
 use candle_core::{Device, Tensor};
 use glassbox_core::{Error, Pass, Result, Sampling, TokenSampler};
 
-use super::{LanguageModel, LanguageModelState};
+use super::LanguageModel;
+use crate::NetworkState;
 
 /// Tokens that a [`LanguageModel`] goes on with, without end; it ends after an error. From
 /// [`LanguageModel::generate`].
@@ -12,7 +13,7 @@ pub struct GeneratedTokens<'a> {
     model: &'a LanguageModel,
     device: Device,
     sampler: TokenSampler,
-    state: Option<LanguageModelState>,
+    state: Option<NetworkState>,
     /// What is to be read before the next token is drawn; nothing after an error.
     unread: Vec<u32>,
 }

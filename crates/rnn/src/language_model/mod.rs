@@ -2,12 +2,10 @@
 
 mod generate;
 mod model;
-mod state;
 mod step;
 #[cfg(test)]
 mod tests;
 
 pub use generate::GeneratedTokens;
 pub use model::{LanguageModel, LanguageModelConfig};
-pub use state::LanguageModelState;
 pub use step::LanguageModelStep;

@@ -8,9 +8,9 @@ use glassbox_core::{
 use glassbox_kernels::linear::linear;
 use serde::{Deserialize, Serialize};
 
-use super::{GeneratedTokens, LanguageModelState};
-use crate::RecurrentKind;
-use crate::network::{Network, NetworkConfig};
+use super::GeneratedTokens;
+use crate::network::Network;
+use crate::{NetworkState, RecurrentKind};
 
 /// What a [`LanguageModel`] is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,11 +58,6 @@ impl LanguageModelConfig {
             return Err(Error::invalid("embedding_dim", expected, self.embedding_dim));
         }
         Ok(())
-    }
-
-    fn network(&self) -> NetworkConfig {
-        let Self { kind, embedding_dim: input_size, hidden_size, num_layers, dropout, .. } = *self;
-        NetworkConfig { kind, input_size, hidden_size, num_layers, bidirectional: false, dropout }
     }
 }
 
@@ -120,7 +115,8 @@ impl LanguageModel {
             vb.pp("embedding").param("weight", (vocab_size, embedding_dim), Init::Uniform { low: -0.1, high: 0.1 })?;
         }
         let embedding = Embedding::new(vocab_size, embedding_dim, vb.pp("embedding"))?;
-        let network = Network::new(config.network(), vb.pp("rnn"))?;
+        let network = config.kind.config(config.num_layers, false, config.dropout);
+        let network = Network::new(embedding_dim, hidden_size, network, vb.pp("rnn"))?;
         let head = match tie_weights {
             true => Head::tied(embedding.weight().clone(), &vb.pp("head"))?,
             false => Head::Own(Linear::new(hidden_size, vocab_size, vb.pp("head"))?),
@@ -143,9 +139,9 @@ impl LanguageModel {
     pub fn forward_with(
         &self,
         ids: &Tensor,
-        state: Option<&LanguageModelState>,
+        state: Option<&NetworkState>,
         pass: &Pass,
-    ) -> Result<(Tensor, LanguageModelState)> {
+    ) -> Result<(Tensor, NetworkState)> {
         ids.expect_rank(2, "(batch, seq_len)").map_err(|e| e.at(&self.path))?;
         let xs = self.dropout.forward(&self.embedding.forward(ids, pass)?, pass)?;
         let (ys, state) = self.network.run(&xs, state, None, pass)?;

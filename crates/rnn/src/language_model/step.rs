@@ -11,8 +11,8 @@ use glassbox_core::{
     Error, GradTransform, Loss, Optimizer, ParamStore, Pass, Progress, Result, Schedule, State, TensorExt, TrainStep,
 };
 
-use super::{LanguageModel, LanguageModelState};
-use crate::RecurrentState;
+use super::LanguageModel;
+use crate::{NetworkState, RecurrentState};
 
 /// Trains a [`LanguageModel`] along a text by truncated backpropagation through time (Williams and Peng 1990): each batch
 /// starts from the state that the one before left, through which no gradient flows. An epoch starts from nothing read, and
@@ -51,13 +51,13 @@ pub struct LanguageModelStep {
     update: Update,
     characters_per_token: f64,
     /// After the last batch of training.
-    state: Option<LanguageModelState>,
+    state: Option<NetworkState>,
     validation: Validation,
 }
 
 #[derive(Default)]
 struct Validation {
-    state: Option<LanguageModelState>,
+    state: Option<NetworkState>,
     /// Of a token, in nats.
     loss: Mean,
 }
@@ -105,9 +105,9 @@ impl LanguageModelStep {
     fn forward(
         &self,
         batch: &StreamBatch,
-        before: Option<LanguageModelState>,
+        before: Option<NetworkState>,
         pass: &Pass,
-    ) -> Result<(Tensor, LanguageModelState)> {
+    ) -> Result<(Tensor, NetworkState)> {
         let before = match (batch.step, before) {
             (0, _) => None,
             (_, Some(state)) => Some(state),
@@ -165,7 +165,7 @@ impl TrainStep for LanguageModelStep {
 
     fn state(&self) -> Result<State> {
         let mut state = self.update.state()?;
-        if let Some(LanguageModelState { hidden, cell }) = &self.state {
+        if let Some(NetworkState { hidden, cell }) = &self.state {
             let mut carried = State::default();
             carried.tensors.insert("hidden".into(), hidden.clone());
             carried.tensors.extend(cell.iter().map(|cell| ("cell".to_string(), cell.clone())));
@@ -179,7 +179,7 @@ impl TrainStep for LanguageModelStep {
         let carried = state.nested("carried").tensors;
         let of = |name| carried.get(name).map(|tensor| tensor.to_device(&self.device())).transpose();
         let (hidden, cell) = (of("hidden")?, of("cell")?);
-        self.state = hidden.map(|hidden| LanguageModelState { hidden, cell });
+        self.state = hidden.map(|hidden| NetworkState { hidden, cell });
         Ok(())
     }
 }

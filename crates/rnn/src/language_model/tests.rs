@@ -1,6 +1,7 @@
 //! What language models promise.
 #![allow(clippy::unwrap_used)] // The lint's exception for tests covers functions marked as tests, not their helpers.
 
+use crate::NetworkState;
 use candle_core::{DType, Device, Tensor};
 use glassbox_core::dataset::{DataLoader, Position, StreamBatch, VecDataset};
 use glassbox_core::optim::{AdamW, Cosine};
@@ -299,7 +300,7 @@ fn what_makes_no_sense_is_an_error() {
     let (_, state) = model.forward_with(&ids(2, 3), None, &pass).unwrap();
     assert_eq!(state.batch_size(), 2);
     assert!(model.forward_with(&ids(3, 3), Some(&state), &pass).is_err());
-    let without_cell = LanguageModelState { cell: None, ..state };
+    let without_cell = NetworkState { cell: None, ..state };
     let message = model.forward_with(&ids(2, 3), Some(&without_cell), &pass).unwrap_err().to_string();
     assert!(message.contains("cell state"), "{message}");
 }

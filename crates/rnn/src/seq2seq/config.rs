@@ -3,8 +3,7 @@
 use glassbox_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::network::NetworkConfig;
-use crate::{AttentionScore, RecurrentKind};
+use crate::{AttentionScore, RecurrentConfig, RecurrentKind};
 
 /// How a [`Seq2seq`](super::Seq2seq) is built: [`new`](Self::new) gives a size for corpora of some ten thousand sentences.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,13 +78,11 @@ impl Seq2seqConfig {
         Ok(())
     }
 
-    pub(super) fn encoder(&self) -> NetworkConfig {
-        let (hidden_size, num_layers) = (self.hidden_size / 2, self.encoder_layers);
-        NetworkConfig { hidden_size, num_layers, bidirectional: true, ..self.decoder() }
+    pub(super) fn encoder(&self) -> RecurrentConfig {
+        self.kind.config(self.encoder_layers, true, self.dropout)
     }
 
-    pub(super) fn decoder(&self) -> NetworkConfig {
-        let Self { kind, embedding_dim: input_size, hidden_size, decoder_layers: num_layers, dropout, .. } = *self;
-        NetworkConfig { kind, input_size, hidden_size, num_layers, bidirectional: false, dropout }
+    pub(super) fn decoder(&self) -> RecurrentConfig {
+        self.kind.config(self.decoder_layers, false, self.dropout)
     }
 }

@@ -13,11 +13,10 @@ use glassbox_kernels::activation::activation;
 use glassbox_kernels::linear::linear;
 
 use crate::network::Network;
-use crate::{EncoderAttention, RecurrentKind, RecurrentState};
+use crate::{EncoderAttention, NetworkState, RecurrentKind, RecurrentState};
 
 pub use config::Seq2seqConfig;
 pub use search::{Hypothesis, SearchConfig};
-use state::NetworkState;
 pub use state::Seq2seqState;
 pub use step::Seq2seqStep;
 
@@ -98,11 +97,11 @@ impl Seq2seq {
         let output_weight = || vb.pp("output").param("weight", output_shape, Init::UniformFan(embedding_dim));
         Ok(Self {
             source_embedding: embedding(config.source_vocab_size, embedding_dim, vb.pp("source_embedding"))?,
-            encoder: Network::new(config.encoder(), vb.pp("encoder"))?,
+            encoder: Network::new(embedding_dim, hidden_size / 2, config.encoder(), vb.pp("encoder"))?,
             bridge: Linear::new(hidden_size, config.decoder_layers * hidden_size, vb.pp("bridge.hidden"))?,
             cell_bridge: (config.kind == RecurrentKind::Lstm).then(cell_bridge).transpose()?,
             target_embedding: embedding(config.target_vocab_size, embedding_dim, vb.pp("target_embedding"))?,
-            decoder: Network::new(config.decoder(), vb.pp("decoder"))?,
+            decoder: Network::new(embedding_dim, hidden_size, config.decoder(), vb.pp("decoder"))?,
             attention: EncoderAttention::new(config.attention, hidden_size, hidden_size, vb.pp("attention"))?,
             combine: Linear::new(2 * hidden_size, embedding_dim, vb.pp("combine"))?,
             output_bias: vb.pp("output").param("bias", config.target_vocab_size, Init::Zeros)?,
@@ -138,7 +137,7 @@ impl Seq2seq {
     pub fn encode(&self, source: &Padded, pass: &Pass) -> Result<Seq2seqState> {
         let ids = self.expect_ids(&source.values, "source")?;
         let embedded = self.dropout.forward(&self.source_embedding.forward(ids, pass)?, pass)?;
-        let (states, last) = self.encoder.run::<NetworkState>(&embedded, None, Some(&source.lengths), pass)?;
+        let (states, last) = self.encoder.run(&embedded, None, Some(&source.lengths), pass)?;
         let memory = self.attention.remember(&states, Some(&source.lengths), pass)?;
         Ok(Seq2seqState { memory, network: self.bridged(&last, pass)? })
     }
