@@ -58,10 +58,11 @@ pub use forecast::{
     WindowNorm, walk_forward,
 };
 pub use language_model::{GeneratedTokens, LanguageModel, LanguageModelConfig, LanguageModelStep};
+pub use glassbox_core::train::Seq2seqStep;
 pub use layers::*;
 pub use network::{NetworkState, RecurrentConfig, RecurrentKind};
 pub use pooling::SequencePooling;
-pub use seq2seq::{Decoded, Hypothesis, SearchConfig, Seq2seq, Seq2seqConfig, Seq2seqState, Seq2seqStep};
+pub use seq2seq::{Decoded, Hypothesis, SearchConfig, Seq2seq, Seq2seqConfig, Seq2seqState};
 pub use tagger::SequenceTagger;
 
 /// The README's examples.

@@ -2,11 +2,19 @@
 #![forbid(unsafe_code)]
 
 mod attention;
+mod config;
 pub mod generate;
+mod gpt;
 pub mod hub;
 mod lora;
 mod model;
+mod positions;
+mod seq2seq;
 
+pub use config::{FeedForwardKind, NormKind, NormPlace, TransformerConfig};
+pub use gpt::{Gpt, GptConfig};
+pub use positions::Positions;
+pub use seq2seq::{Seq2seqTransformer, Seq2seqTransformerConfig};
 pub use attention::{Cache, LayerCache, RopeParameters};
 pub use lora::{Adapter, Lora};
 pub use model::{CausalLm, EncoderDecoder};

@@ -24,7 +24,7 @@
 //! ```
 
 mod bert;
-mod blocks;
+pub(crate) mod blocks;
 mod config;
 mod gpt2;
 mod llama;
@@ -143,6 +143,6 @@ pub fn expect_vocab(tokenizer: usize, model: usize) -> Result<()> {
 }
 
 /// A pass's dropout of activations.
-fn drop_out(xs: Tensor, p: f64, pass: &Pass) -> Result<Tensor> {
+pub(crate) fn drop_out(xs: Tensor, p: f64, pass: &Pass) -> Result<Tensor> {
     if p == 0.0 { Ok(xs) } else { Dropout::new(p)?.forward(&xs, pass) }
 }
