@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 use glassbox_core::dataset::Padded;
 use glassbox_core::train::Seq2seqModel;
-use glassbox_core::{Embedding, Error, Init, Layer, Linear, ParamStore, Pass, Result, Site, VarBuilder, init};
+use glassbox_core::{Embedding, Error, Init, Layer, Linear, ParamStore, Pass, Result, Site, VarBuilder};
 use glassbox_kernels::graph::add;
 use serde::{Deserialize, Serialize};
 
@@ -124,7 +124,7 @@ impl Seq2seqTransformer {
     pub fn new(config: Seq2seqTransformerConfig, vb: VarBuilder) -> Result<Self> {
         config.check().map_err(|e| e.at(vb.path()))?;
         let (layer, d_model) = (&config.layer, config.layer.d_model);
-        let xavier = Init::XavierUniform { gain: init::gain::LINEAR };
+        let xavier = Init::XavierUniform { gain: 1.0 };
         let weights = Weights { inner: xavier, outer: xavier };
         let [source, target] = if config.share_embeddings { ["tokens"; 2] } else { ["source_tokens", "target_tokens"] };
         let embedding = |name: &str, count: usize| -> Result<Embedding> {
