@@ -58,9 +58,9 @@ struct Args {
     /// Steps in which the learning rate rises; then it falls with their inverse square root
     #[arg(long, default_value_t = 400)]
     warmup: u64,
-    /// So many of the last checkpoints, one from each epoch, are averaged
-    #[arg(long, default_value_t = 3)]
-    average: usize,
+    /// So many of the last epochs' weights are averaged, from 1 to the 3 that are kept
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=3))]
+    average: u8,
     /// Hypotheses that the search follows
     #[arg(long, default_value_t = 5)]
     beam: usize,
@@ -117,13 +117,12 @@ fn train(args: &Args) -> anyhow::Result<()> {
         .schedule(InverseSqrt::new(args.warmup))
         .transform(ClipNorm::new(1.0))
         .label_smoothing(0.1);
-    let trainer = trainer.with(Checkpoints::every_epoch().keep(args.average));
     let fitted = common::finished(trainer.fit(step, loader(train)?, loader(validation)?)?)?;
 
     // What was saved is what is measured: a fresh model reads the files.
     let translator = Translator::load(&run.out, &device)?;
-    let checkpoints: Vec<_> = checkpoint::list(&run.out.join("checkpoints"))?.into_iter().map(|(_, path)| path).collect();
-    let last = checkpoints.len().saturating_sub(args.average);
+    let checkpoints = checkpoint::list(&run.out.join("checkpoints"))?;
+    let last = checkpoints.len().saturating_sub(args.average.into());
     average_checkpoints(&checkpoints[last..], &[("model", translator.params().clone())])?;
     translator.params().save(run.out.join("model.safetensors"))?;
     let translations = translator.best(test.source(), args)?;

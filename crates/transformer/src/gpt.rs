@@ -167,6 +167,10 @@ impl Layer for Gpt {
     fn forward(&self, ids: &Tensor, pass: &Pass) -> Result<Tensor> {
         self.site.run(ids, pass, || self.logits(ids, None, None, pass))
     }
+
+    fn site(&self) -> Option<&Site> {
+        Some(&self.site)
+    }
 }
 
 impl CausalLm for Gpt {

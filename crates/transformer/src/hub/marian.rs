@@ -1,6 +1,6 @@
 //! Marian.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use glassbox_core::{Embedding, Error, Init, Layer, Linear, Param, ParamStore, Pass, Result, Site, VarBuilder};
 use glassbox_kernels::graph::add;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use super::blocks::{
 use super::config::{ModelConfig, TokenIds, activation, expect_counts, expect_dropouts, expect_heads};
 use super::{Layout, Pretrained, blocks, drop_out, weights};
 use crate::EncoderDecoder;
+use crate::positions::sinusoids;
 use crate::attention::{Attention, Cache, Context};
 
 /// Of every normalisation.
@@ -243,27 +244,15 @@ impl Pretrained for Marian {
 
 impl Marian {
     fn embed(&self, tokens: &Embedding, ids: &Tensor, offset: usize, pass: &Pass) -> Result<Tensor> {
-        let (_, len) = expect_ids(ids, offset, Some(self.config.max_position_embeddings))?;
+        let (batch, len) = expect_ids(ids, offset, Some(self.config.max_position_embeddings))?;
         let mut xs = tokens.forward(ids, pass)?;
         if self.config.scale_embedding {
             xs = (xs * (self.config.d_model as f64).sqrt())?;
         }
-        let places = sinusoids(offset, len, self.config.d_model, ids.device())?.to_dtype(xs.dtype())?;
+        let places = positions(None, offset, batch, len, ids.device())?;
+        let places = sinusoids(&places, self.config.d_model, xs.dtype())?;
         drop_out(add(&xs, &places)?, self.config.dropout, pass)
     }
-}
-
-/// Sines of the positions from `offset` on in the first half of each vector, cosines in the second.
-fn sinusoids(offset: usize, len: usize, width: usize, device: &Device) -> Result<Tensor> {
-    let sines = width.div_ceil(2);
-    let speed = |i: usize| 10_000f64.powf(-((2 * i) as f64) / width as f64);
-    let value = |position: usize, i: usize| match i < sines {
-        true => (position as f64 * speed(i)).sin(),
-        false => (position as f64 * speed(i - sines)).cos(),
-    };
-    let row = |position| (0..width).map(move |i| value(position, i) as f32);
-    let values: Vec<f32> = (offset..offset + len).flat_map(row).collect();
-    Ok(Tensor::from_vec(values, (len, width), device)?)
 }
 
 impl EncoderDecoder for Marian {
