@@ -92,10 +92,10 @@ mod tests {
         all.sort_unstable();
         assert_eq!(all, (0..500).collect::<Vec<u32>>());
         assert_eq!(loader.num_batches().unwrap(), shapes.len());
-        // Sorted, batches hold one length or two: almost no padding.
+        // Sorted, batches hold a few lengths that are near each other: little padding.
         let tokens: usize = lengths().iter().sum();
         let padded: usize = shapes.iter().map(|shape| shape[0] * shape[1]).sum();
-        assert!(padded * 100 < tokens * 103, "{padded} of {tokens}");
+        assert!(padded * 100 < tokens * 104, "{padded} of {tokens}");
     }
 
     #[test]
