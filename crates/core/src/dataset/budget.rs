@@ -32,7 +32,9 @@ impl BudgetSampler {
         for index in order {
             match batches.last_mut() {
                 // In order of length, so this sample is the longest of its batch.
-                Some(batch) if batch.len() < max_samples && lengths[index].saturating_mul(batch.len() + 1) <= max_tokens => {
+                Some(batch)
+                    if batch.len() < max_samples && lengths[index].saturating_mul(batch.len() + 1) <= max_tokens =>
+                {
                     batch.push(index);
                 }
                 _ => batches.push(vec![index]),
@@ -112,7 +114,8 @@ mod tests {
         let longest = lengths().into_iter().max().unwrap();
         let place = lengths().iter().position(|&length| length == longest).unwrap();
         let message = loader(8, longest - 1).err().unwrap().to_string();
-        let expected = format!("sample {place}: expected at most {} tokens, those of a batch, got {longest}", longest - 1);
+        let expected =
+            format!("sample {place}: expected at most {} tokens, those of a batch, got {longest}", longest - 1);
         assert_eq!(message, expected);
         assert!(loader(0, 256).is_err());
         let short = DataLoader::new(VecDataset(vec![1u32, 2]), 4).max_tokens(&[1], 4, Seed(1)).unwrap();
