@@ -86,7 +86,7 @@ pub trait Pretrained: Sized {
     fn from_dir_as(folder: impl AsRef<Path>, dtype: DType, device: &Device) -> Result<Self> {
         let folder = folder.as_ref();
         let config = config::read(folder)?;
-        let model = Self::new(config, ParamStore::with_dtype(Seed(0), dtype, device).root())?;
+        let model = Self::new(config, ParamStore::to_load(dtype, device).root())?;
         weights::load(model.params(), &model.layout().0, folder, false)?;
         Ok(model)
     }
