@@ -44,6 +44,8 @@ pub struct ParamStore {
 struct Inner {
     params: Vec<Param>,
     index: HashMap<String, usize>,
+    /// New parameters start as 0, since what they are is yet to be loaded.
+    to_load: bool,
 }
 
 impl ParamStore {
@@ -55,6 +57,14 @@ impl ParamStore {
     /// An empty store of parameters of type `dtype`.
     pub fn with_dtype(seed: Seed, dtype: DType, device: &Device) -> Self {
         Self { inner: Arc::default(), seed, dtype, device: device.clone() }
+    }
+
+    /// An empty store of parameters of type `dtype` whose values will be loaded: until they are, new parameters start as 0,
+    /// which spares the time that drawing initial values takes.
+    pub fn to_load(dtype: DType, device: &Device) -> Self {
+        let store = Self::with_dtype(Seed(0), dtype, device);
+        store.write().to_load = true;
+        store
     }
 
     /// The builder at the root of the model: what layers are made with.
@@ -150,6 +160,7 @@ impl ParamStore {
             }
             return Ok(existing.clone());
         }
+        let init = if inner.to_load { Init::Zeros } else { init };
         let value = init.tensor(shape, &mut self.seed.child(name).rng(), dtype, &self.device)?;
         let param = Param::new(name, &value, kind)?;
         let position = inner.params.len();
@@ -226,6 +237,7 @@ impl ParamStore {
                 param.set(tensor)?;
             }
         }
+        self.write().to_load = false;
         Ok(report)
     }
 

@@ -128,3 +128,17 @@ fn parameters_are_taken_out_by_name() {
     assert_eq!(params.get("b.c.bias").unwrap().name(), "b.c.bias");
     assert_eq!(params.remove("nothing"), 0);
 }
+
+#[test]
+fn what_is_to_be_loaded_is_not_drawn() {
+    let params = ParamStore::to_load(DType::F32, &Device::Cpu);
+    let is_zero = |name: &str| params.get(name).unwrap().value().to_vec2::<f32>().unwrap().concat().iter().all(|&x| x == 0.0);
+    Linear::new(3, 2, params.root().pp("a")).unwrap();
+    assert!(is_zero("a.weight"));
+    let ones = params.tensors().into_iter().map(|(name, tensor)| (name, tensor.ones_like().unwrap())).collect();
+    params.load_tensors("another", &ones).unwrap();
+    assert!(!is_zero("a.weight"));
+    // What is made afterwards is drawn.
+    Linear::new(3, 2, params.root().pp("b")).unwrap();
+    assert!(!is_zero("b.weight"));
+}

@@ -16,6 +16,7 @@
 //! ```no_run
 //! use candle_core::{Device, Tensor};
 //! use glassbox_core::Pass;
+//! use glassbox_transformer::CausalLm;
 //! use glassbox_transformer::hub::{Gpt2, Pretrained};
 //! let gpt2 = Gpt2::from_dir("models/gpt2", &Device::Cpu)?;
 //! let logits = gpt2.forward(&Tensor::new(&[[464u32, 3290]], &Device::Cpu)?, None, None, &Pass::eval())?;
@@ -85,7 +86,7 @@ pub trait Pretrained: Sized {
     fn from_dir_as(folder: impl AsRef<Path>, dtype: DType, device: &Device) -> Result<Self> {
         let folder = folder.as_ref();
         let config = config::read(folder)?;
-        let model = Self::new(config, ParamStore::with_dtype(Seed(0), dtype, device).root())?;
+        let model = Self::new(config, ParamStore::to_load(dtype, device).root())?;
         weights::load(model.params(), &model.layout().0, folder, false)?;
         Ok(model)
     }
