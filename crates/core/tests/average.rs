@@ -50,9 +50,7 @@ fn what_cannot_be_averaged_is_an_error_and_changes_nothing() {
     write(folder.path(), 2, &store(2.0, DType::F32, 3));
     let files = checkpoint::list(folder.path()).unwrap();
     let params = store(7.0, DType::F32, 3);
-    let error = |files: &[PathBuf]| {
-        average_checkpoints(files, &[("model", params.clone())]).unwrap_err().to_string()
-    };
+    let error = |files: &[PathBuf]| average_checkpoints(files, &[("model", params.clone())]).unwrap_err().to_string();
     assert_eq!(error(&[]), "checkpoints to average: expected at least one, got none");
     assert!(error(&files).contains("step-000000001.safetensors: not of the same model as"), "{}", error(&files));
     assert!(error(&[folder.path().join("none.safetensors")]).contains("none.safetensors"));

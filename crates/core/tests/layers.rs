@@ -59,7 +59,8 @@ fn linear_with_a_low_rank_change() {
     let layer = Linear::new(4, 5, params.root().pp("base")).unwrap();
     let merged = Linear::new(4, 5, params.root().pp("merged")).unwrap();
     let make = |name: &str, shape| params.root().param(name, shape, Init::Normal { mean: 0.0, std: 1.0 }).unwrap();
-    let change = LowRank { a: make("a", (2, 4)), b: make("b", (5, 2)), scale: 0.5, dropout: Dropout::new(0.0).unwrap() };
+    let change =
+        LowRank { a: make("a", (2, 4)), b: make("b", (5, 2)), scale: 0.5, dropout: Dropout::new(0.0).unwrap() };
     params.freeze("base.*");
     let pass = Pass::eval().with_gradients();
     let sum = (layer.weight().value() + change.change(&pass).unwrap()).unwrap().detach();
@@ -67,7 +68,9 @@ fn linear_with_a_low_rank_change() {
     merged.bias().unwrap().set(&layer.bias().unwrap().value().copy().unwrap()).unwrap();
     layer.weight().set_low_rank(Some(change.clone())).unwrap();
 
-    let xs = candle_core::Var::from_tensor(&Seed(2).rng().normal_tensor((3, 4), 0.0, 1.0, DType::F64, &Device::Cpu).unwrap());
+    let xs = candle_core::Var::from_tensor(
+        &Seed(2).rng().normal_tensor((3, 4), 0.0, 1.0, DType::F64, &Device::Cpu).unwrap(),
+    );
     let xs = xs.unwrap();
     let run = |layer: &Linear| {
         let ys = layer.forward(xs.as_tensor(), &pass).unwrap();

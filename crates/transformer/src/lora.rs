@@ -92,7 +92,11 @@ impl Lora {
         let linear: Vec<(String, Param)> = linear_layers(params).collect();
         let unmatched = |target: &&String| !linear.iter().any(|(path, _)| pattern::matches(target, path));
         if let Some(target) = self.targets.iter().find(unmatched) {
-            return Err(Error::invalid("targets", "patterns of linear layers", format!("`{target}`, which none matches")));
+            return Err(Error::invalid(
+                "targets",
+                "patterns of linear layers",
+                format!("`{target}`, which none matches"),
+            ));
         }
         let is_target = |path: &str| self.targets.iter().any(|target| pattern::matches(target, path));
         let layers: Vec<_> = linear.into_iter().filter(|(path, _)| is_target(path)).collect();
@@ -170,9 +174,9 @@ impl Adapter {
         let parts: BTreeSet<String> = parts.collect();
         let trained: Vec<Param> = self.params.trainable().into_iter().filter(|p| !is_part(p.name())).collect();
         let changes = parts.iter().filter_map(|name| self.params.get(name));
-        let tensors = changes.chain(trained.iter().cloned()).map(|param| {
-            Ok((format!("{ROOT}{}", param.name()), param.value().contiguous()?))
-        });
+        let tensors = changes
+            .chain(trained.iter().cloned())
+            .map(|param| Ok((format!("{ROOT}{}", param.name()), param.value().contiguous()?)));
         save_tensors(&folder.join(WEIGHTS), &tensors.collect::<Result<BTreeMap<String, Tensor>>>()?)?;
         let modules = trained.iter().filter_map(|param| param.name().rsplit_once('.').map(|(module, _)| module));
         let modules: BTreeSet<&str> = modules.collect();

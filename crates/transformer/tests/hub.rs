@@ -206,7 +206,8 @@ fn half_precision_is_near() {
     let tensors = expected("llama");
     let model = Llama::from_dir_as(folder("llama"), DType::BF16, &Device::Cpu).unwrap();
     let logits = model.forward(&tensors["ids"], None, None, &Pass::eval()).unwrap().to_dtype(DType::F32).unwrap();
-    let (off, scale) = (largest_difference(&logits, &tensors["logits"]), tensors["logits"].abs().unwrap().max_all().unwrap());
+    let (off, scale) =
+        (largest_difference(&logits, &tensors["logits"]), tensors["logits"].abs().unwrap().max_all().unwrap());
     // 8 bits of mantissa through two layers.
     assert!(off < 0.1 * scale.to_f64().unwrap(), "off by {off} of {scale}");
 }
@@ -230,7 +231,10 @@ fn a_missing_file_is_named() {
     let broken = copy("gpt2");
     std::fs::remove_file(broken.path().join("model.safetensors")).unwrap();
     let message = error::<Gpt2>(broken.path());
-    assert!(message.ends_with("neither model.safetensors nor model.safetensors.index.json is in this folder"), "{message}");
+    assert!(
+        message.ends_with("neither model.safetensors nor model.safetensors.index.json is in this folder"),
+        "{message}"
+    );
     std::fs::remove_file(broken.path().join("config.json")).unwrap();
     assert!(error::<Gpt2>(broken.path()).contains("config.json"));
     assert!(error::<Gpt2>(&broken.path().join("nowhere")).contains("nowhere"));
@@ -272,9 +276,14 @@ fn weights_that_do_not_fit_are_named() {
     let message = error::<Gpt2>(broken.path());
     assert!(message.contains("transformer.wte.weight is [48, 16], expected [49, 16]"), "{message}");
     std::fs::write(&config, text.replace("\"n_layer\": 2", "\"n_layer\": 3")).unwrap();
-    assert!(error::<Gpt2>(broken.path()).contains("missing transformer.h.2.ln_1.weight"));
+    let message = error::<Gpt2>(broken.path());
+    assert!(
+        message.contains("missing transformer.h.2.") && message.contains("transformer.h.2.ln_1.weight"),
+        "{message}"
+    );
     std::fs::write(&config, text.replace("\"n_layer\": 2", "\"n_layer\": 1")).unwrap();
-    assert!(error::<Gpt2>(broken.path()).contains("unexpected transformer.h.1."));
+    let message = error::<Gpt2>(broken.path());
+    assert!(message.contains("unexpected transformer.h.1."), "{message}");
 }
 
 #[test]
@@ -289,7 +298,8 @@ fn wrong_inputs_are_errors() {
     let gpt2 = Gpt2::from_dir(folder("gpt2"), &Device::Cpu).unwrap();
     let ids = |rows: usize, len: usize, id: u32| Tensor::full(id, (rows, len), &Device::Cpu).unwrap();
     let pass = Pass::eval();
-    let run = |ids: &Tensor, mask: Option<&Tensor>| gpt2.forward(ids, mask, None, &pass).map(drop).unwrap_err().to_string();
+    let run =
+        |ids: &Tensor, mask: Option<&Tensor>| gpt2.forward(ids, mask, None, &pass).map(drop).unwrap_err().to_string();
     assert!(run(&ids(1, 3, 48), None).contains("48"), "{}", run(&ids(1, 3, 48), None));
     assert_eq!(run(&ids(1, 33, 5), None), "token ids: expected at most 32, the model's positions, got 33");
     assert!(run(&ids(1, 0, 5), None).contains("token ids"));

@@ -69,8 +69,11 @@ fn check<M: Pretrained + CausalLm>(name: &str, lora: &Lora, layers: usize) {
 
     let place = saved(&format!("{name}_adapter"));
     adapter.save_dir(&place).unwrap();
-    candle_core::safetensors::save(&[("ids", ids()), ("logits", want.clone())].into(), place.join("expected.safetensors"))
-        .unwrap();
+    candle_core::safetensors::save(
+        &[("ids", ids()), ("logits", want.clone())].into(),
+        place.join("expected.safetensors"),
+    )
+    .unwrap();
     // The base is what it was, also as it is saved.
     trained.save_dir(saved(&format!("{name}_base"))).unwrap();
     let base = M::from_dir(saved(&format!("{name}_base")), &Device::Cpu).unwrap();
@@ -119,8 +122,11 @@ fn a_head_is_saved_with_the_adapter() {
     let want = forward(&trained);
     let place = saved("bert_classification_adapter");
     adapter.save_dir(&place).unwrap();
-    candle_core::safetensors::save(&[("ids", ids()), ("logits", want.clone())].into(), place.join("expected.safetensors"))
-        .unwrap();
+    candle_core::safetensors::save(
+        &[("ids", ids()), ("logits", want.clone())].into(),
+        place.join("expected.safetensors"),
+    )
+    .unwrap();
     let read = model();
     Adapter::from_dir(&place, read.params()).unwrap();
     assert_eq!(largest_difference(&forward(&read), &want), 0.0);

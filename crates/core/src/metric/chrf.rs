@@ -85,9 +85,8 @@ impl Chrf {
     }
 
     fn compare(&self, hypothesis: &Pieces, reference: &Pieces) -> Vec<Counts> {
-        let characters = (1..=CHAR_ORDER).map(|order| {
-            compare(&ngrams(&hypothesis.characters, order), &ngrams(&reference.characters, order))
-        });
+        let characters = (1..=CHAR_ORDER)
+            .map(|order| compare(&ngrams(&hypothesis.characters, order), &ngrams(&reference.characters, order)));
         let words = (1..=self.word_order)
             .map(|order| compare(&ngrams(&hypothesis.words, order), &ngrams(&reference.words, order)));
         characters.chain(words).collect()
@@ -147,7 +146,10 @@ struct Pieces<'a> {
 impl<'a> Pieces<'a> {
     fn of(text: &'a str) -> Self {
         let characters = split_whitespace(text).flat_map(str::chars).collect();
-        Self { characters, words: split_whitespace(text).flat_map(split_punctuation).filter(|w| !w.is_empty()).collect() }
+        Self {
+            characters,
+            words: split_whitespace(text).flat_map(split_punctuation).filter(|w| !w.is_empty()).collect(),
+        }
     }
 }
 

@@ -99,7 +99,11 @@ impl Param {
     /// It is not the weight of a linear layer, or the change has other sizes.
     pub fn set_low_rank(&self, change: Option<LowRank>) -> Result<()> {
         let Some(place) = self.0.low_rank.get() else {
-            return Err(Error::invalid("low-rank change", "the weight of a linear layer", format!("`{}`", self.name())));
+            return Err(Error::invalid(
+                "low-rank change",
+                "the weight of a linear layer",
+                format!("`{}`", self.name()),
+            ));
         };
         change.iter().try_for_each(|change| change.check(self))?;
         *place.write().unwrap_or_else(PoisonError::into_inner) = change.map(Arc::new);

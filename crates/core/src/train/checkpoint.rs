@@ -98,7 +98,8 @@ pub fn average_checkpoints(files: &[PathBuf], params: &Roles) -> Result<()> {
         return Err(Error::invalid("checkpoints to average", "at least one", "none"));
     };
     let (last_tensors, _) = read(last)?;
-    let mut mean = last_tensors.iter().map(|(name, t)| Ok((name.clone(), wide(t)?))).collect::<Result<BTreeMap<_, _>>>()?;
+    let mut mean =
+        last_tensors.iter().map(|(name, t)| Ok((name.clone(), wide(t)?))).collect::<Result<BTreeMap<_, _>>>()?;
     for (path, weight) in others.iter().zip(2..) {
         let (tensors, _) = read(path)?;
         for (name, mean) in &mut mean {

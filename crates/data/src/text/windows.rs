@@ -50,7 +50,10 @@ impl TokenWindows {
     /// As [`new`](Self::new).
     pub fn packed<D: AsRef<[u32]>>(documents: &[D], separator: u32, seq_len: usize) -> Result<Self> {
         let documents = documents.iter().map(AsRef::as_ref).filter(|document| !document.is_empty());
-        Self::new(&documents.flat_map(|document| document.iter().copied().chain([separator])).collect::<Vec<_>>(), seq_len)
+        Self::new(
+            &documents.flat_map(|document| document.iter().copied().chain([separator])).collect::<Vec<_>>(),
+            seq_len,
+        )
     }
 
     /// A window at every `stride`-th token; below `seq_len` they overlap.

@@ -32,7 +32,8 @@ impl LayerCache {
 
     /// The cache of the batch items `rows`, in this order.
     fn select(&self, rows: &Tensor) -> Result<Self> {
-        let select = |(k, v): &(Tensor, Tensor)| -> Result<_> { Ok((k.index_select(rows, 0)?, v.index_select(rows, 0)?)) };
+        let select =
+            |(k, v): &(Tensor, Tensor)| -> Result<_> { Ok((k.index_select(rows, 0)?, v.index_select(rows, 0)?)) };
         Ok(Self { kept: self.kept.as_ref().map(select).transpose()? })
     }
 }

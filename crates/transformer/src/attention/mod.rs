@@ -1,7 +1,7 @@
 //! Multi-head attention as published models have it: projections under their names, positions, and a cache.
 
 use candle_core::{DType, Tensor};
-use glassbox_core::{Dropout, Error, Layer, Linear, Pass, Result, RmsNorm, TensorExt, concat};
+use glassbox_core::{Dropout, Error, Layer, Linear, Pass, Result, RmsNorm, TensorExt};
 use glassbox_kernels::attention::{AttentionMask, AttentionParams, attention, attention_packed};
 use glassbox_kernels::graph::reshape;
 

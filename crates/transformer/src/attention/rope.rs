@@ -64,7 +64,8 @@ impl Rope {
     pub fn apply(&self, xs: &Tensor, offset: usize) -> Result<Tensor> {
         let Some(speeds) = &self.speeds else { return Ok(rotary(xs, self.theta, offset, RotaryStyle::Half)?) };
         let (len, half) = (xs.dim(2)?, xs.dim(3)? / 2);
-        let angles = (offset..offset + len).flat_map(|position| speeds.iter().map(move |speed| position as f64 * speed));
+        let angles =
+            (offset..offset + len).flat_map(|position| speeds.iter().map(move |speed| position as f64 * speed));
         let (sines, cosines): (Vec<f64>, Vec<f64>) = angles.map(f64::sin_cos).unzip();
         let table = |values: Vec<f64>| -> Result<Tensor> {
             Ok(Tensor::from_vec(values, (len, half), xs.device())?.to_dtype(xs.dtype())?)

@@ -2,8 +2,7 @@
 
 use candle_core::{DType, Tensor};
 use glassbox_core::{
-    Activation, Embedding, Error, Init, Layer, Linear, Param, ParamStore, Pass, Result, Site, TensorExt,
-    VarBuilder,
+    Activation, Embedding, Error, Init, Layer, Linear, Param, ParamStore, Pass, Result, Site, TensorExt, VarBuilder,
 };
 use glassbox_kernels::graph::add;
 use serde::{Deserialize, Serialize};
@@ -280,8 +279,7 @@ impl Head {
                     (_, true) => ["vocab_transform", "vocab_layer_norm", "vocab_projector"],
                     _ => ["cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions"],
                 };
-                let activation =
-                    if roberta { Activation::Gelu } else { activation("hidden_act", &config.hidden_act)? };
+                let activation = if roberta { Activation::Gelu } else { activation("hidden_act", &config.hidden_act)? };
                 Ok(Self::Words {
                     dense: dense(vb.pp(layer))?,
                     activation,

@@ -98,7 +98,13 @@ pub(super) struct FeedForward {
 
 impl FeedForward {
     /// Two layers called `names`, from `width` to `inner` and back.
-    pub fn plain(width: usize, inner: usize, names: [&str; 2], activation: Activation, vb: &VarBuilder) -> Result<Self> {
+    pub fn plain(
+        width: usize,
+        inner: usize,
+        names: [&str; 2],
+        activation: Activation,
+        vb: &VarBuilder,
+    ) -> Result<Self> {
         let (first, last) = (Linear::new(width, inner, vb.pp(names[0]))?, Linear::new(inner, width, vb.pp(names[1]))?);
         Ok(Self { inner: first, factor: None, outer: last, activation, dropout: 0.0 })
     }

@@ -118,16 +118,16 @@ pub(super) fn parse<C: ModelConfig>(text: &str, place: &str) -> Result<C> {
     let fields: Map<String, Value> = serde_json::from_str(text).map_err(broken)?;
     let model_type = fields.get("model_type").and_then(Value::as_str).unwrap_or_default().to_string();
     let model_type = model_type.as_str();
-    let defaults = C::defaults(model_type).ok_or_else(|| {
-        Error::format(place, format!("`model_type` {model_type:?} is not one of this model"))
-    })?;
+    let defaults = C::defaults(model_type)
+        .ok_or_else(|| Error::format(place, format!("`model_type` {model_type:?} is not one of this model")))?;
     let Value::Object(mut merged) = serde_json::to_value(defaults).map_err(broken)? else {
         return Err(Error::format(place, "not a configuration: it has no fields"));
     };
     let fixed = C::fixed();
     let mut refused = vec![];
     for (name, value) in fields {
-        let ours = C::aliases(model_type).iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| (*ours).to_string());
+        let ours =
+            C::aliases(model_type).iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| (*ours).to_string());
         if ours.is_some() && value.is_null() {
             continue;
         }
@@ -294,7 +294,8 @@ mod tests {
     #[test]
     fn what_is_written_reads_the_same() {
         let folder = tempfile::tempdir().unwrap();
-        let config = Gpt2Config { n_layer: 3, eos_token_id: Some(TokenIds::Several(vec![1, 2])), ..Gpt2Config::default() };
+        let config =
+            Gpt2Config { n_layer: 3, eos_token_id: Some(TokenIds::Several(vec![1, 2])), ..Gpt2Config::default() };
         write(&config, "GPT2LMHeadModel", folder.path()).unwrap();
         assert_eq!(super::read::<Gpt2Config>(folder.path()).unwrap(), config);
         let missing = super::read::<Gpt2Config>(&folder.path().join("none")).unwrap_err().to_string();
@@ -318,7 +319,8 @@ mod tests {
 
         let llama = |text: &str| parse::<LlamaConfig>(text, "config.json");
         let scaling = r#"{"type": "linear", "factor": 2.0}"#;
-        let old = llama(&format!(r#"{{"model_type": "llama", "rope_theta": 5e5, "rope_scaling": {scaling}}}"#)).unwrap();
+        let old =
+            llama(&format!(r#"{{"model_type": "llama", "rope_theta": 5e5, "rope_scaling": {scaling}}}"#)).unwrap();
         let new = r#"{"rope_type": "linear", "factor": 2.0, "rope_theta": 5e5}"#;
         assert_eq!(llama(&format!(r#"{{"model_type": "llama", "rope_parameters": {new}}}"#)).unwrap(), old);
         let plain = llama(r#"{"model_type": "llama", "rope_scaling": null}"#).unwrap();
@@ -331,11 +333,17 @@ mod tests {
         assert_eq!(mistral.sliding_window, None);
         write(&mistral, "MistralForCausalLM", folder.path()).unwrap();
         assert_eq!(super::read::<LlamaConfig>(folder.path()).unwrap(), mistral);
-        assert!(llama(r#"{"model_type": "llama", "sliding_window": 4}"#).unwrap_err().to_string().contains("sliding_window"));
+        assert!(
+            llama(r#"{"model_type": "llama", "sliding_window": 4}"#)
+                .unwrap_err()
+                .to_string()
+                .contains("sliding_window")
+        );
 
         let marian = parse::<MarianConfig>(r#"{"model_type": "marian", "normalize_before": true}"#, "config.json");
         assert!(marian.unwrap_err().to_string().ends_with("`normalize_before` true (supported: false)"));
-        let task = parse::<BertConfig>(r#"{"model_type": "bert", "architectures": ["BertForNextSentencePrediction"]}"#, "c");
+        let task =
+            parse::<BertConfig>(r#"{"model_type": "bert", "architectures": ["BertForNextSentencePrediction"]}"#, "c");
         assert!(task.unwrap_err().to_string().contains("BertForNextSentencePrediction"));
     }
 }

@@ -91,9 +91,14 @@ impl ModelConfig for Gpt2Config {
     }
 
     fn check(&self) -> Result<()> {
-        expect_counts(&[("vocab_size", self.vocab_size), ("n_positions", self.n_positions), ("n_layer", self.n_layer)])?;
+        expect_counts(&[
+            ("vocab_size", self.vocab_size),
+            ("n_positions", self.n_positions),
+            ("n_layer", self.n_layer),
+        ])?;
         expect_heads("n_head", self.n_head, "n_embd", self.n_embd)?;
-        let dropouts = [("resid_pdrop", self.resid_pdrop), ("embd_pdrop", self.embd_pdrop), ("attn_pdrop", self.attn_pdrop)];
+        let dropouts =
+            [("resid_pdrop", self.resid_pdrop), ("embd_pdrop", self.embd_pdrop), ("attn_pdrop", self.attn_pdrop)];
         expect_dropouts(&dropouts)?;
         activation("activation_function", &self.activation_function).map(drop)
     }
@@ -139,7 +144,8 @@ impl Pretrained for Gpt2 {
     fn new(config: Gpt2Config, vb: VarBuilder) -> Result<Self> {
         config.check()?;
         let base = vb.pp("transformer");
-        let head = (!config.tie_word_embeddings).then(|| Linear::no_bias(config.n_embd, config.vocab_size, vb.pp("lm_head")));
+        let head =
+            (!config.tie_word_embeddings).then(|| Linear::no_bias(config.n_embd, config.vocab_size, vb.pp("lm_head")));
         Ok(Self {
             tokens: Embedding::new(config.vocab_size, config.n_embd, base.pp("wte"))?,
             positions: Embedding::new(config.n_positions, config.n_embd, base.pp("wpe"))?,

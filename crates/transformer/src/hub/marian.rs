@@ -307,7 +307,8 @@ impl EncoderDecoder for Marian {
             let offset = cache.as_ref().map_or(0, |cache| cache.len());
             let xs = self.embed(&self.target_tokens, ids, offset, pass)?;
             expect_source(source, source_mask, xs.dim(0)?, self.config.d_model)?;
-            let (context, source) = (Context { padding: None, bias: None, pass }, Source { states: source, mask: source_mask });
+            let (context, source) =
+                (Context { padding: None, bias: None, pass }, Source { states: source, mask: source_mask });
             let xs = blocks::run(&self.decoder, xs, cache, &context, Some(&source))?;
             match &self.head {
                 Some(head) => Ok(head.forward(&xs, pass)?.broadcast_add(&self.logits_bias.get(pass))?),

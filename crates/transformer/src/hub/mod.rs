@@ -16,6 +16,7 @@
 //! ```no_run
 //! use candle_core::{Device, Tensor};
 //! use glassbox_core::Pass;
+//! use glassbox_transformer::CausalLm;
 //! use glassbox_transformer::hub::{Gpt2, Pretrained};
 //! let gpt2 = Gpt2::from_dir("models/gpt2", &Device::Cpu)?;
 //! let logits = gpt2.forward(&Tensor::new(&[[464u32, 3290]], &Device::Cpu)?, None, None, &Pass::eval())?;

@@ -90,5 +90,8 @@ fn what_cannot_be_learned_from_is_an_error() {
     std::fs::write(&path, b"caf\xe9").unwrap();
     assert!(error(base.from_files(&[path])).ends_with("latin1.txt: not UTF-8 text at byte 3, counted from 0"));
     let twice = TokenizerTraining { special_tokens: vec!["<|endoftext|>".into()], ..base };
-    assert_eq!(error(twice.from_texts([TEXT])), "special_tokens: expected distinct ones, none empty, got \"<|endoftext|>\"");
+    assert_eq!(
+        error(twice.from_texts([TEXT])),
+        "special_tokens: expected distinct ones, none empty, got \"<|endoftext|>\""
+    );
 }
