@@ -182,7 +182,8 @@ impl TokenizerTraining {
             }
             TokenizerKind::WordPiece => {
                 let mut tokenizer = Tokenizer::new(WordPiece::default());
-                let normalizer = BertNormalizer { lowercase: self.lowercase, ..BertNormalizer::default() };
+                let mut normalizer = BertNormalizer::default();
+                normalizer.lowercase = self.lowercase;
                 // Without an error: it has no tokens yet that would have to be normalised.
                 let _ = tokenizer.with_normalizer(Some(normalizer));
                 tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
