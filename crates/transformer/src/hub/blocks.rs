@@ -12,23 +12,23 @@ use super::drop_out;
 use crate::attention::{Attention, Cache, Context, LayerCache, Projection};
 
 /// A normalisation of either kind.
-pub(super) type Norm = Box<dyn Layer>;
+pub(crate) type Norm = Box<dyn Layer>;
 
-pub(super) fn layer_norm(width: usize, eps: f64, vb: VarBuilder) -> Result<Norm> {
+pub(crate) fn layer_norm(width: usize, eps: f64, vb: VarBuilder) -> Result<Norm> {
     let config = NormConfig { eps, ..NormConfig::default() };
     Ok(Box::new(LayerNorm::with_config(width, config, vb)?))
 }
 
-pub(super) fn rms_norm(width: usize, eps: f64, vb: VarBuilder) -> Result<Norm> {
+pub(crate) fn rms_norm(width: usize, eps: f64, vb: VarBuilder) -> Result<Norm> {
     Ok(Box::new(RmsNorm::with_eps(width, eps, vb)?))
 }
 
-pub(super) fn linear(inputs: usize, outputs: usize, bias: bool, vb: VarBuilder) -> Result<Linear> {
+pub(crate) fn linear(inputs: usize, outputs: usize, bias: bool, vb: VarBuilder) -> Result<Linear> {
     if bias { Linear::new(inputs, outputs, vb) } else { Linear::no_bias(inputs, outputs, vb) }
 }
 
 /// `layer` and then `activation`, in one operation unless a probe looks.
-pub(super) fn activated(layer: &Linear, activation: Activation, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
+pub(crate) fn activated(layer: &Linear, activation: Activation, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
     if pass.probe().is_some() {
         return activation.forward(&layer.forward(xs, pass)?, pass);
     }
@@ -36,14 +36,14 @@ pub(super) fn activated(layer: &Linear, activation: Activation, xs: &Tensor, pas
 }
 
 /// The logits by the vectors of `embedding`, as tied weights have it.
-pub(super) fn tied_logits(xs: &Tensor, embedding: &Embedding, bias: Option<&Param>, pass: &Pass) -> Result<Tensor> {
+pub(crate) fn tied_logits(xs: &Tensor, embedding: &Embedding, bias: Option<&Param>, pass: &Pass) -> Result<Tensor> {
     let bias = bias.map(|bias| bias.get(pass).flatten_all()).transpose()?;
     Ok(product(xs, &embedding.weight().get(pass), bias.as_ref(), None)?)
 }
 
 /// The sizes of an attention layer.
 #[derive(Clone, Copy)]
-pub(super) struct Heads {
+pub(crate) struct Heads {
     pub width: usize,
     pub num_heads: usize,
     pub num_kv_heads: usize,
@@ -88,7 +88,7 @@ impl Heads {
 }
 
 /// outer(dropout(activation(inner(x)) · factor(x))), or without the factor.
-pub(super) struct FeedForward {
+pub(crate) struct FeedForward {
     pub inner: Linear,
     pub factor: Option<Linear>,
     pub outer: Linear,
@@ -119,7 +119,7 @@ impl FeedForward {
 }
 
 /// One block of a model: attention, in a decoder with a source attention to it, and the layers for each token.
-pub(super) struct Block {
+pub(crate) struct Block {
     pub attention: Attention,
     pub attention_norm: Norm,
     pub to_source: Option<(Attention, Norm)>,
@@ -133,7 +133,7 @@ pub(super) struct Block {
 }
 
 /// What a decoder reads.
-pub(super) struct Source<'a> {
+pub(crate) struct Source<'a> {
     /// (batch, source_len, width).
     pub states: &'a Tensor,
     /// (batch, source_len).
@@ -179,7 +179,7 @@ impl Block {
 }
 
 /// `xs` through all `blocks`.
-pub(super) fn run(
+pub(crate) fn run(
     blocks: &[Block],
     mut xs: Tensor,
     cache: Option<&mut Cache>,
@@ -202,7 +202,7 @@ pub(super) fn run(
 }
 
 /// Fails unless `ids` is (batch, len) and, where there is a limit, no longer than it from `offset` on.
-pub(super) fn expect_ids(ids: &Tensor, offset: usize, limit: Option<usize>) -> Result<(usize, usize)> {
+pub(crate) fn expect_ids(ids: &Tensor, offset: usize, limit: Option<usize>) -> Result<(usize, usize)> {
     let (batch, len) = match *ids.dims() {
         [batch, len] if len > 0 && batch > 0 => (batch, len),
         _ => return Err(Error::invalid("token ids", "(batch, len), one or more each", format!("{:?}", ids.dims()))),
@@ -216,7 +216,7 @@ pub(super) fn expect_ids(ids: &Tensor, offset: usize, limit: Option<usize>) -> R
 }
 
 /// Fails unless `mask` is (batch, len).
-pub(super) fn expect_mask(mask: Option<&Tensor>, batch: usize, len: usize) -> Result<()> {
+pub(crate) fn expect_mask(mask: Option<&Tensor>, batch: usize, len: usize) -> Result<()> {
     match mask {
         Some(mask) if mask.dims() != [batch, len] => {
             let expected = format!("({batch}, {len}), one element for each token so far");
@@ -227,7 +227,7 @@ pub(super) fn expect_mask(mask: Option<&Tensor>, batch: usize, len: usize) -> Re
 }
 
 /// The position of each token, (batch, len): how many tokens that are not padding came before it.
-pub(super) fn positions(
+pub(crate) fn positions(
     mask: Option<&Tensor>,
     offset: usize,
     batch: usize,
@@ -253,7 +253,7 @@ pub(super) fn positions(
 }
 
 /// Fails unless `source` is (batch, source_len, width), and its mask (batch, source_len).
-pub(super) fn expect_source(source: &Tensor, mask: Option<&Tensor>, batch: usize, width: usize) -> Result<()> {
+pub(crate) fn expect_source(source: &Tensor, mask: Option<&Tensor>, batch: usize, width: usize) -> Result<()> {
     match *source.dims() {
         [b, len, w] if (b, w) == (batch, width) && len > 0 => expect_mask(mask, batch, len),
         _ => {

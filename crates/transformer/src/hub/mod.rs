@@ -25,7 +25,7 @@
 //! ```
 
 mod bert;
-mod blocks;
+pub(crate) mod blocks;
 mod config;
 mod gpt2;
 mod llama;
