@@ -11,4 +11,4 @@ mod pointer;
 pub use attention::{Cache, LayerCache, RopeParameters};
 pub use lora::{Adapter, Lora};
 pub use model::{CausalLm, EncoderDecoder};
-pub use pointer::{PointerConfig, PointerSeq2Seq, copied_ids};
+pub use pointer::{PointerConfig, PointerSeq2Seq, copied_ids, padding_mask};

@@ -1,6 +1,8 @@
 //! Summaries whose words come from a vocabulary or from the text itself.
 
 use candle_core::{DType, Device, Tensor};
+use glassbox_core::dataset::Padded;
+use glassbox_core::train::Supervised;
 use glassbox_core::{
     Activation, Embedding, Error, Layer, Linear, ParamStore, Pass, Result, Site, TensorExt, VarBuilder, concat,
 };
@@ -267,6 +269,45 @@ impl EncoderDecoder for PointerSeq2Seq {
             self.head.forward(&xs, &inputs, &embedding, &copied, pass)
         })
     }
+}
+
+/// Documents and summaries, each with what it starts and ends with; every word of a summary is learned from those before.
+impl Supervised<(Padded, Padded)> for PointerSeq2Seq {
+    fn answer(&self, (source, target): &(Padded, Padded), pass: &Pass) -> Result<(Tensor, Tensor)> {
+        let len = match *target.values.dims() {
+            [_, len] if len > 1 => len - 1,
+            _ => {
+                let got = format!("{:?}", target.values.dims());
+                return Err(Error::invalid("target", "ids (batch, length), a start and at least one more", got));
+            }
+        };
+        let mask = padding_mask(source)?;
+        let part = |start| target.values.narrow(1, start, len)?.contiguous();
+        let logits = self.forward(&source.values, Some(&mask), &part(0)?, pass)?;
+        Ok((logits, part(1)?))
+    }
+}
+
+/// Which of a batch's tokens are not padding, as attention takes it.
+///
+/// # Shapes
+/// `tokens` (batch, len). Returns (batch, len), u32: 1 up to each sequence's length, then 0.
+///
+/// # Errors
+/// Values of another rank, or not as many as there are lengths.
+///
+/// ```
+/// use glassbox_core::dataset::{Collate, Sequence};
+/// use glassbox_transformer::padding_mask;
+/// let batch = Sequence::collate(vec![Sequence::from_ids(&[5, 6, 7])?, Sequence::from_ids(&[8])?])?;
+/// assert_eq!(padding_mask(&batch)?.to_vec2::<u32>()?, [[1, 1, 1], [1, 0, 0]]);
+/// # Ok::<(), glassbox_core::Error>(())
+/// ```
+pub fn padding_mask(tokens: &Padded) -> Result<Tensor> {
+    let shape = tokens.values.dims2()?;
+    let row = |&length: &usize| (0..shape.1).map(move |place| u32::from(place < length));
+    let mask: Vec<u32> = tokens.lengths.iter().flat_map(row).collect();
+    Ok(Tensor::from_vec(mask, shape, &Device::Cpu)?)
 }
 
 /// What can be copied.

@@ -34,16 +34,24 @@ struct HeadAlone {
     head: PointerHead,
     embedding: Param,
     states: Param,
+    site: Site,
 }
 
 impl Layer for HeadAlone {
     fn forward(&self, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
-        xs.expect_last_dim(4, "width")?;
-        let words = tensor(&[&[1, 6, 6], &[5, 2, 0]]);
-        let mask = tensor(&[&[1, 1, 1], &[1, 1, 0]]);
-        let copied = Copied { states: &self.states.get(pass), words: &words, mask: Some(&mask) };
-        let inputs = (xs.contiguous()? * 0.5)?;
-        self.head.forward(&xs.contiguous()?, &inputs, &self.embedding.get(pass), &copied, pass)
+        self.site.run(xs, pass, || {
+            xs.expect_rank(3, "(batch, len, width)")?;
+            xs.expect_last_dim(4, "width")?;
+            let words = tensor(&[&[1, 6, 6], &[5, 2, 0]]);
+            let mask = tensor(&[&[1, 1, 1], &[1, 1, 0]]);
+            let copied = Copied { states: &self.states.get(pass), words: &words, mask: Some(&mask) };
+            let inputs = (xs.contiguous()? * 0.5)?;
+            self.head.forward(&xs.contiguous()?, &inputs, &self.embedding.get(pass), &copied, pass)
+        })
+    }
+
+    fn site(&self) -> Option<&Site> {
+        Some(&self.site)
     }
 }
 
@@ -55,6 +63,7 @@ fn the_head_keeps_the_contract() {
             Ok(HeadAlone {
                 embedding: vb.param("embedding", (5, 4), normal)?,
                 states: vb.param("states", (2, 3, 4), normal)?,
+                site: Site::new(vb.path(), "HeadAlone"),
                 head: PointerHead::new(4, 2, vb)?,
             })
         },
