@@ -13,6 +13,7 @@ use glassbox::data::text::{Tokenizer, TokenizerFile, WordVocab};
 use glassbox::dataset::{Padded, Sequence, VecDataset};
 use glassbox::prelude::*;
 use glassbox::train::Supervised;
+use glassbox::transformer::padding_mask;
 use glassbox::transformer::hub::{Bert, BertConfig, BertTask, Pretrained, expect_vocab};
 use serde::Serialize;
 
@@ -142,10 +143,7 @@ struct Classifier(Bert);
 
 impl Supervised<(Padded, Tensor)> for Classifier {
     fn answer(&self, (texts, classes): &(Padded, Tensor), pass: &Pass) -> Result<(Tensor, Tensor)> {
-        let longest = texts.values.dim(1)?;
-        let mask = texts.lengths.iter().flat_map(|&length| (0..longest).map(move |place| u32::from(place < length)));
-        let mask = Tensor::from_iter(mask, texts.values.device())?.reshape(texts.values.shape())?;
-        Ok((self.0.forward(&texts.values, None, Some(&mask), pass)?, classes.clone()))
+        Ok((self.0.forward(&texts.values, None, Some(&padding_mask(texts)?), pass)?, classes.clone()))
     }
 }
 

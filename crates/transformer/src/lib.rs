@@ -8,6 +8,7 @@ mod gpt;
 pub mod hub;
 mod lora;
 mod model;
+mod pointer;
 mod positions;
 mod seq2seq;
 
@@ -18,3 +19,4 @@ pub use seq2seq::{Seq2seqTransformer, Seq2seqTransformerConfig};
 pub use attention::{Cache, LayerCache, RopeParameters};
 pub use lora::{Adapter, Lora};
 pub use model::{CausalLm, EncoderDecoder};
+pub use pointer::{PointerConfig, PointerSeq2Seq, copied_ids, padding_mask};

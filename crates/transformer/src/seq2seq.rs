@@ -1,6 +1,6 @@
 //! An encoder–decoder to train from nothing.
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use glassbox_core::dataset::Padded;
 use glassbox_core::train::Seq2seqModel;
 use glassbox_core::{Embedding, Error, Init, Layer, Linear, ParamStore, Pass, Result, Site, VarBuilder};
@@ -12,6 +12,7 @@ use crate::config::{Role, TransformerConfig, Weights, linear};
 use crate::hub::blocks::{Block, Norm, Source, expect_ids, expect_mask, expect_source, positions, run, tied_logits};
 use crate::hub::drop_out;
 use crate::model::EncoderDecoder;
+use crate::pointer::padding_mask;
 use crate::positions::sinusoids;
 
 /// How a [`Seq2seqTransformer`] is built.
@@ -226,7 +227,7 @@ impl EncoderDecoder for Seq2seqTransformer {
 
 impl Seq2seqModel for Seq2seqTransformer {
     fn logits(&self, source: &Padded, inputs: &Tensor, pass: &Pass) -> Result<Tensor> {
-        let mask = padding(source)?;
+        let mask = padding_mask(source)?;
         let states = self.encode(&source.values, mask.as_ref(), pass)?;
         self.decode(inputs, &states, mask.as_ref(), None, pass)
     }
@@ -234,16 +235,4 @@ impl Seq2seqModel for Seq2seqTransformer {
     fn pad(&self) -> u32 {
         self.config.pad
     }
-}
-
-/// 1 where there is a token, (batch, len); none where all are as long.
-pub(crate) fn padding(ids: &Padded) -> Result<Option<Tensor>> {
-    let len = ids.values.dim(1)?;
-    if ids.lengths.iter().all(|&length| length == len) {
-        return Ok(None);
-    }
-    let is_token = |&length: &usize| (0..len).map(move |at| u8::from(at < length));
-    let mask: Vec<u8> = ids.lengths.iter().flat_map(is_token).collect();
-    let mask = Tensor::from_vec(mask, (ids.lengths.len(), len), ids.values.device())?;
-    Ok(Some(mask.to_dtype(DType::U8)?))
 }
