@@ -227,7 +227,9 @@ impl EncoderDecoder for Seq2seqTransformer {
 
 impl Seq2seqModel for Seq2seqTransformer {
     fn logits(&self, source: &Padded, inputs: &Tensor, pass: &Pass) -> Result<Tensor> {
-        let mask = padding_mask(source)?;
+        let len = source.values.dims().get(1).copied().unwrap_or(0);
+        let is_padded = source.lengths.iter().any(|&length| length < len);
+        let mask = is_padded.then(|| padding_mask(source)).transpose()?;
         let states = self.encode(&source.values, mask.as_ref(), pass)?;
         self.decode(inputs, &states, mask.as_ref(), None, pass)
     }
