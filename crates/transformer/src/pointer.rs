@@ -307,7 +307,7 @@ pub fn padding_mask(tokens: &Padded) -> Result<Tensor> {
     let shape = tokens.values.dims2()?;
     let row = |&length: &usize| (0..shape.1).map(move |place| u32::from(place < length));
     let mask: Vec<u32> = tokens.lengths.iter().flat_map(row).collect();
-    Ok(Tensor::from_vec(mask, shape, &Device::Cpu)?)
+    Ok(Tensor::from_vec(mask, shape, tokens.values.device())?)
 }
 
 /// What can be copied.
