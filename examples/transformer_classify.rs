@@ -13,8 +13,8 @@ use glassbox::data::text::{Tokenizer, TokenizerFile, WordVocab};
 use glassbox::dataset::{Padded, Sequence, VecDataset};
 use glassbox::prelude::*;
 use glassbox::train::Supervised;
-use glassbox::transformer::padding_mask;
 use glassbox::transformer::hub::{Bert, BertConfig, BertTask, Pretrained, expect_vocab};
+use glassbox::transformer::padding_mask;
 use serde::Serialize;
 
 /// Learns which class a text has from a CSV file with the columns text and label, and measures on a tenth of it.
@@ -193,7 +193,8 @@ fn reviews(count: usize) -> Vec<(String, String)> {
     const GOOD: [&str; 6] = ["great", "lovely", "clever", "moving", "fine", "funny"];
     const BAD: [&str; 6] = ["dull", "awful", "weak", "silly", "poor", "slow"];
     const THINGS: [&str; 6] = ["plot", "music", "acting", "ending", "camera", "dialogue"];
-    const VERDICTS: [&str; 4] = ["in the end the film was", "all in all the film is", "yet the film is", "still , the film was"];
+    const VERDICTS: [&str; 4] =
+        ["in the end the film was", "all in all the film is", "yet the film is", "still , the film was"];
     let mut rng = Seed(11).rng();
     let mut pick = move |words: &[&'static str]| words[rng.below(words.len())];
     let mut review = || {

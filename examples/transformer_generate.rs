@@ -102,7 +102,8 @@ fn example() -> anyhow::Result<()> {
 
 fn open(folder: &Path, device: &Device) -> anyhow::Result<Model> {
     let path = folder.join("config.json");
-    let config: serde_json::Value = serde_json::from_str(&read_text(&path)?).with_context(|| path.display().to_string())?;
+    let config: serde_json::Value =
+        serde_json::from_str(&read_text(&path)?).with_context(|| path.display().to_string())?;
     Ok(match config.get("model_type").and_then(|kind| kind.as_str()) {
         Some("gpt2") => Model::Alone(Box::new(Gpt2::from_dir(folder, device)?)),
         Some("llama" | "mistral" | "qwen2" | "qwen3") => Model::Alone(Box::new(Llama::from_dir(folder, device)?)),

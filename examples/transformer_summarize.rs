@@ -107,7 +107,10 @@ fn train(args: &Args) -> anyhow::Result<()> {
     if !run.quiet {
         let sizes = (train.pairs().len(), summarizer.vocab.vocab_size(), summarizer.params.num_trainable());
         println!("{} texts, a vocabulary of {} words, {} weights", sizes.0, sizes.1, sizes.2);
-        println!("cut: {} documents after {} words, {} summaries after {}", cut.0, args.max_document, cut.1, args.max_summary);
+        println!(
+            "cut: {} documents after {} words, {} summaries after {}",
+            cut.0, args.max_document, cut.1, args.max_summary
+        );
     }
 
     let order = Seed(run.seed).child("order");

@@ -186,11 +186,7 @@ fn train(args: &Args) -> anyhow::Result<()> {
     let fitted = common::finished(trainer.fit(step, train, validation)?)?;
     let loss = fitted.scores.value("validation_loss").unwrap_or(f64::NAN);
     common::print_result(
-        &[
-            ("validation_loss", loss),
-            ("perplexity", loss.exp()),
-            ("bits_per_character", loss / std::f64::consts::LN_2),
-        ],
+        &[("validation_loss", loss), ("perplexity", loss.exp()), ("bits_per_character", loss / std::f64::consts::LN_2)],
         fitted.seconds,
     );
     Ok(())

@@ -9,9 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use clap::Parser;
 use common::{Defaults, RunArgs, translation};
-use glassbox::data::text::{
-    ParallelCorpus, TokenPairs, Tokenizer, TokenizerFile, TokenizerKind, TokenizerTraining,
-};
+use glassbox::data::text::{ParallelCorpus, TokenPairs, Tokenizer, TokenizerFile, TokenizerKind, TokenizerTraining};
 use glassbox::metric::BleuTokenizer;
 use glassbox::prelude::*;
 use glassbox::train::{average_checkpoints, checkpoint};
@@ -96,7 +94,8 @@ fn train(args: &Args) -> anyhow::Result<()> {
     let folder = run.data.clone().map_or_else(|| translation::made_up(&run.out.join("data"), true), Ok)?;
     let [train, validation, test] = translation::corpora(&folder, &args.source, &args.target)?;
     let vocab_size = args.vocab_size.unwrap_or(if run.data.is_some() { 8000 } else { 200 });
-    let encoding = TokenizerTraining { kind: TokenizerKind::Bpe, vocab_size, progress: !run.quiet, ..Default::default() };
+    let encoding =
+        TokenizerTraining { kind: TokenizerKind::Bpe, vocab_size, progress: !run.quiet, ..Default::default() };
     let tokenizer = encoding.from_texts(train.source().iter().chain(train.target()))?;
     let trainer = run.trainer(&args)?;
     let translator = Translator::new(args.model(&tokenizer), tokenizer, run.seed, &device)?;

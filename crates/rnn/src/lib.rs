@@ -57,8 +57,8 @@ pub use forecast::{
     DLinear, Decoding, ForecastScores, Forecaster, ForecasterConfig, IntervalScores, RevIn, SeasonalNaive, WindowLevel,
     WindowNorm, walk_forward,
 };
-pub use language_model::{GeneratedTokens, LanguageModel, LanguageModelConfig, LanguageModelStep};
 pub use glassbox_core::train::Seq2seqStep;
+pub use language_model::{GeneratedTokens, LanguageModel, LanguageModelConfig, LanguageModelStep};
 pub use layers::*;
 pub use network::{NetworkState, RecurrentConfig, RecurrentKind};
 pub use pooling::SequencePooling;

@@ -1,6 +1,6 @@
 //! What a transformer's layers are made of.
 
-use glassbox_core::{Activation, Error, Init, Layer, LayerNorm, Linear, Result, RmsNorm, Site, VarBuilder};
+use glassbox_core::{Activation, Error, Init, LayerNorm, Linear, Result, RmsNorm, Site, VarBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::attention::{Attention, Projection, Rope, RopeParameters};
@@ -190,14 +190,11 @@ impl TransformerConfig {
     fn attention(&self, is_packed: bool, weights: Weights, vb: VarBuilder) -> Result<Attention> {
         let head_dim = self.d_model / self.num_heads;
         let kv_heads = self.num_kv_heads.unwrap_or(self.num_heads);
-        let layer = |name: &str, heads: usize| {
-            linear(self.d_model, heads * head_dim, self.bias, weights.inner, vb.pp(name))
-        };
+        let layer =
+            |name: &str, heads: usize| linear(self.d_model, heads * head_dim, self.bias, weights.inner, vb.pp(name));
         let projection = match is_packed && kv_heads == self.num_heads && !self.qk_norm {
             true => Projection::Packed(layer("qkv", 3 * self.num_heads)?),
-            false => {
-                Projection::Separate([layer("q", self.num_heads)?, layer("k", kv_heads)?, layer("v", kv_heads)?])
-            }
+            false => Projection::Separate([layer("q", self.num_heads)?, layer("k", kv_heads)?, layer("v", kv_heads)?]),
         };
         let norm = |name: &str| RmsNorm::new(head_dim, vb.pp(name));
         let heads = Heads { num_kv_heads: kv_heads, ..Heads::of(self.d_model, self.num_heads) };

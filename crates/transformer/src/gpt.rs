@@ -48,7 +48,8 @@ impl Default for GptConfig {
 
 impl GptConfig {
     fn check(&self) -> Result<()> {
-        let counts = [("vocab_size", self.vocab_size), ("num_layers", self.num_layers), ("max_positions", self.max_positions)];
+        let counts =
+            [("vocab_size", self.vocab_size), ("num_layers", self.num_layers), ("max_positions", self.max_positions)];
         if let Some((what, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(Error::invalid(*what, "at least 1", 0));
         }

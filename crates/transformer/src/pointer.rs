@@ -164,7 +164,13 @@ impl PointerSeq2Seq {
     ///
     /// # Errors
     /// Ids past the vocabulary and the copied words; more words than there are positions; shapes that disagree.
-    pub fn forward(&self, source: &Tensor, source_mask: Option<&Tensor>, target: &Tensor, pass: &Pass) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        source: &Tensor,
+        source_mask: Option<&Tensor>,
+        target: &Tensor,
+        pass: &Pass,
+    ) -> Result<Tensor> {
         let encoded = self.encode(source, source_mask, pass)?;
         self.decode(target, &encoded, source_mask, None, pass)
     }
@@ -338,7 +344,14 @@ impl PointerHead {
     }
 
     /// The logarithms of the probabilities of all words after `xs` (batch, len, width), where `inputs` came before.
-    fn forward(&self, xs: &Tensor, inputs: &Tensor, embedding: &Tensor, copied: &Copied, pass: &Pass) -> Result<Tensor> {
+    fn forward(
+        &self,
+        xs: &Tensor,
+        inputs: &Tensor,
+        embedding: &Tensor,
+        copied: &Copied,
+        pass: &Pass,
+    ) -> Result<Tensor> {
         let (batch, len, width) = xs.dims3()?;
         let source_len = copied.states.dim(1)?;
         let keys = self.key.forward(copied.states, pass)?.transpose(1, 2)?.contiguous()?;
@@ -356,7 +369,8 @@ impl PointerHead {
         // 1 / (1 + exp(−x)), and 1 less that, without a difference that cancels.
         let both = concat(&[gate.clone(), gate.zeros_like()?], 2)?.softmax(2)?;
         let (writes, copies) = (both.narrow(2, 0, 1)?, both.narrow(2, 1, 1)?);
-        let written = glassbox_kernels::linear::linear(xs, embedding, None, None)?.softmax(2)?.broadcast_mul(&writes)?;
+        let written =
+            glassbox_kernels::linear::linear(xs, embedding, None, None)?.softmax(2)?.broadcast_mul(&writes)?;
         let none = Tensor::zeros((batch, len, self.num_copied), xs.dtype(), xs.device())?;
         let ids = copied.words.unsqueeze(1)?.broadcast_as((batch, len, source_len))?.contiguous()?;
         let all = scatter_add(&concat(&[written, none], 2)?, &ids, &places.broadcast_mul(&copies)?, 2)?;

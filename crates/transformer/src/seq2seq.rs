@@ -66,7 +66,8 @@ impl Seq2seqTransformerConfig {
         }
         let (source, target) = (self.source_vocab_size, self.target_vocab_size);
         if source == 0 || self.share_embeddings && source != target {
-            let expected = if source == 0 { "at least 1".to_string() } else { format!("{target}, as embeddings are shared") };
+            let expected =
+                if source == 0 { "at least 1".to_string() } else { format!("{target}, as embeddings are shared") };
             return Err(Error::invalid("source_vocab_size", expected, source));
         }
         for (what, id) in [("pad", self.pad), ("bos", self.bos), ("eos", self.eos)] {
@@ -158,7 +159,14 @@ impl Seq2seqTransformer {
         &self.params
     }
 
-    fn embed(&self, tokens: &Embedding, ids: &Tensor, offset: usize, mask: Option<&Tensor>, pass: &Pass) -> Result<Tensor> {
+    fn embed(
+        &self,
+        tokens: &Embedding,
+        ids: &Tensor,
+        offset: usize,
+        mask: Option<&Tensor>,
+        pass: &Pass,
+    ) -> Result<Tensor> {
         let (batch, len) = expect_ids(ids, offset, None)?;
         expect_mask(mask, batch, offset + len)?;
         let d_model = self.config.layer.d_model;

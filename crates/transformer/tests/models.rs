@@ -44,7 +44,8 @@ fn store() -> ParamStore {
 }
 
 fn ids(rows: &[&[u32]]) -> Tensor {
-    Tensor::cat(&rows.iter().map(|row| Tensor::new(&[row.to_vec()], &Device::Cpu).unwrap()).collect::<Vec<_>>(), 0).unwrap()
+    Tensor::cat(&rows.iter().map(|row| Tensor::new(vec![row.to_vec()], &Device::Cpu).unwrap()).collect::<Vec<_>>(), 0)
+        .unwrap()
 }
 
 #[track_caller]
@@ -89,15 +90,24 @@ fn with_a_cache_and_with_padding_the_logits_are_the_same() {
 fn no_token_sees_those_after_it() {
     for config in gpts() {
         let model = Gpt::new(config, store().root()).unwrap();
-        let logits = |rows: &[&[u32]]| Layer::forward(&model, &ids(rows), &Pass::eval()).unwrap().narrow(1, 0, 2).unwrap();
+        let logits =
+            |rows: &[&[u32]]| Layer::forward(&model, &ids(rows), &Pass::eval()).unwrap().narrow(1, 0, 2).unwrap();
         assert_close(&logits(&[&[1, 2, 3, 4]]), &logits(&[&[1, 2, 5, 0]]), 0.0);
     }
 }
 
 fn seq2seqs() -> [Seq2seqTransformerConfig; 2] {
-    let sizes = Seq2seqTransformerConfig { encoder_layers: 2, decoder_layers: 1, layer: layer(), ..Seq2seqTransformerConfig::new(6, 6) };
+    let sizes = Seq2seqTransformerConfig {
+        encoder_layers: 2,
+        decoder_layers: 1,
+        layer: layer(),
+        ..Seq2seqTransformerConfig::new(6, 6)
+    };
     let post = TransformerConfig { norm_place: NormPlace::Post, ..layer() };
-    [Seq2seqTransformerConfig { share_embeddings: true, ..sizes.clone() }, Seq2seqTransformerConfig { tie_weights: false, layer: post, ..sizes }]
+    [
+        Seq2seqTransformerConfig { share_embeddings: true, ..sizes.clone() },
+        Seq2seqTransformerConfig { tie_weights: false, layer: post, ..sizes },
+    ]
 }
 
 struct Translating(Seq2seqTransformer);
@@ -144,10 +154,12 @@ fn train(folder: &std::path::Path, steps: u64, resume: bool) -> Vec<u8> {
     let loader = DataLoader::new(VecDataset(data), 4).shuffle(Seed(3));
     let params = store();
     let layer = TransformerConfig { d_model: 16, dropout: if steps < 100 { 0.1 } else { 0.0 }, ..layer() };
-    let config = Seq2seqTransformerConfig { encoder_layers: 1, decoder_layers: 1, layer, ..Seq2seqTransformerConfig::new(6, 6) };
+    let config =
+        Seq2seqTransformerConfig { encoder_layers: 1, decoder_layers: 1, layer, ..Seq2seqTransformerConfig::new(6, 6) };
     let model = Seq2seqTransformer::new(config, params.root()).unwrap();
     let step = Seq2seqStep::new(model, AdamW::new(&params, 1e-2).unwrap());
-    let trainer = Trainer::new(RunDir::new(folder).unwrap()).steps(steps).with(Checkpoints::every_steps(1.max(steps / 7)));
+    let trainer =
+        Trainer::new(RunDir::new(folder).unwrap()).steps(steps).with(Checkpoints::every_steps(1.max(steps / 7)));
     let fitted = trainer.resume(resume).fit(step, loader, None).unwrap();
     if steps >= 100 {
         let sources: Vec<Vec<u32>> = reversals().into_iter().map(|(source, _)| source).collect();
@@ -183,7 +195,10 @@ fn what_does_not_fit_is_named() {
     }
     let make = |config| Gpt::new(config, store().root());
     let with = |layer| make(gpt(Positions::Learned, layer));
-    fails(with(TransformerConfig { num_heads: 3, ..layer() }), "d_model: expected a multiple of num_heads 3, above 0, got 8");
+    fails(
+        with(TransformerConfig { num_heads: 3, ..layer() }),
+        "d_model: expected a multiple of num_heads 3, above 0, got 8",
+    );
     fails(with(TransformerConfig { num_kv_heads: Some(0), ..layer() }), "num_kv_heads");
     fails(with(TransformerConfig { dropout: 1.0, ..layer() }), "dropout");
     fails(with(TransformerConfig { window: Some(0), ..layer() }), "window");
@@ -197,7 +212,10 @@ fn what_does_not_fit_is_named() {
 
     let seq2seq = |config| Seq2seqTransformer::new(config, store().root());
     let [config, _] = seq2seqs();
-    fails(seq2seq(Seq2seqTransformerConfig { eos: 9, ..config.clone() }), "eos: expected below target_vocab_size 6, got 9");
+    fails(
+        seq2seq(Seq2seqTransformerConfig { eos: 9, ..config.clone() }),
+        "eos: expected below target_vocab_size 6, got 9",
+    );
     fails(seq2seq(Seq2seqTransformerConfig { bos: 3, ..config.clone() }), "three different ids");
     fails(seq2seq(Seq2seqTransformerConfig { source_vocab_size: 7, ..config.clone() }), "as embeddings are shared");
     fails(seq2seq(Seq2seqTransformerConfig { decoder_layers: 0, ..config.clone() }), "decoder_layers");

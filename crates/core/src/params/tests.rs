@@ -132,7 +132,8 @@ fn parameters_are_taken_out_by_name() {
 #[test]
 fn what_is_to_be_loaded_is_not_drawn() {
     let params = ParamStore::to_load(DType::F32, &Device::Cpu);
-    let is_zero = |name: &str| params.get(name).unwrap().value().to_vec2::<f32>().unwrap().concat().iter().all(|&x| x == 0.0);
+    let is_zero =
+        |name: &str| params.get(name).unwrap().value().to_vec2::<f32>().unwrap().concat().iter().all(|&x| x == 0.0);
     Linear::new(3, 2, params.root().pp("a")).unwrap();
     assert!(is_zero("a.weight"));
     let ones = params.tensors().into_iter().map(|(name, tensor)| (name, tensor.ones_like().unwrap())).collect();

@@ -274,8 +274,9 @@ fn teacher_forcing_mixes_what_the_model_says() {
             (1..=5).map(|i| step.train(&super::tests::batch(&pairs()), &progress(i)).map(|report| report.loss));
         losses.collect::<Result<Vec<f64>>>()
     });
-    let plain =
-        |mut step: Seq2seqStep<Seq2seq>| (1..=5).map(|i| step.train(&batch, &progress(i)).unwrap().loss).collect::<Vec<f64>>();
+    let plain = |mut step: Seq2seqStep<Seq2seq>| {
+        (1..=5).map(|i| step.train(&batch, &progress(i)).unwrap().loss).collect::<Vec<f64>>()
+    };
     assert_eq!(share(1.0).unwrap(), plain(step_of(small(0.0))));
     assert_ne!(share(0.5).unwrap(), share(1.0).unwrap());
     assert_eq!(share(0.5).unwrap(), share(0.5).unwrap());

@@ -101,8 +101,10 @@ impl Search {
             scores.iter_mut().for_each(|score| *score -= total);
             rules.apply(session.text(row), session.written(row).len(), scores);
             let best = largest(scores, rules.num_candidates());
-            candidates.extend(best.into_iter().map(|(score, token)| {
-                Candidate { row, token, log_probability: live + f64::from(score) }
+            candidates.extend(best.into_iter().map(|(score, token)| Candidate {
+                row,
+                token,
+                log_probability: live + f64::from(score),
             }));
         }
         // Stable: of equals the first stays first.

@@ -41,7 +41,8 @@ impl<'a> Rules<'a> {
 
     /// Why a text ends that consists of `written` and `token`, if it does.
     pub fn end(&self, written: &[u32], token: u32) -> Option<Ended> {
-        let stops = |stop: &Vec<u32>| stop.split_last().is_some_and(|(last, rest)| *last == token && written.ends_with(rest));
+        let stops =
+            |stop: &Vec<u32>| stop.split_last().is_some_and(|(last, rest)| *last == token && written.ends_with(rest));
         if self.eos.contains(&token) {
             Some(Ended::Eos)
         } else if self.config.stop_sequences.iter().any(stops) {

@@ -156,7 +156,8 @@ impl<'a> Session<'a> {
             if let Model::Of { source, source_mask, .. } = &mut self.model {
                 let rows = Tensor::new(parents.as_slice(), source.device())?;
                 *source = source.index_select(&rows, 0)?;
-                *source_mask = source_mask.take().map(|mask| mask.index_select(&rows.to_device(mask.device())?, 0)).transpose()?;
+                *source_mask =
+                    source_mask.take().map(|mask| mask.index_select(&rows.to_device(mask.device())?, 0)).transpose()?;
             }
         }
         if !is_the_same {

@@ -30,7 +30,8 @@ impl Table {
     fn rows(&self, ids: &Tensor) -> Result<Tensor> {
         let ids = ids.to_vec2::<u32>()?;
         let (batch, len) = (ids.len(), ids[0].len());
-        let all: Vec<f32> = ids.iter().flatten().flat_map(|&id| self.next[id as usize].iter().map(|p| p.ln())).collect();
+        let all: Vec<f32> =
+            ids.iter().flatten().flat_map(|&id| self.next[id as usize].iter().map(|p| p.ln())).collect();
         Ok(Tensor::from_vec(all, (batch, len, self.next.len()), &Device::Cpu)?)
     }
 }
@@ -104,7 +105,8 @@ impl EncoderDecoder for Translator {
         }
         let ids = ids.to_vec2::<u32>()?;
         assert_eq!(first.len(), ids.len());
-        let read = |(row, &first): (&Vec<u32>, &f32)| row.iter().map(|&id| if id == 0 { first as u32 } else { id }).collect();
+        let read =
+            |(row, &first): (&Vec<u32>, &f32)| row.iter().map(|&id| if id == 0 { first as u32 } else { id }).collect();
         let read: Vec<Vec<u32>> = ids.iter().zip(&first).map(read).collect();
         self.0.rows(&Tensor::new(read, &Device::Cpu)?)
     }
@@ -334,7 +336,10 @@ fn bad_input_is_named() {
     assert_eq!(prompt(&[1, 5]), "token of the prompt: expected an id below vocab_size 5, got 5");
     assert_eq!(prompt(&[1; 5]), "prompt: expected at most 4 tokens, the model's context, got 5");
     let none: [&[u32]; 0] = [];
-    assert_eq!(message(generate(&model, &none, &config()).unwrap_err()), "prompt: expected at least one token, got no prompt");
+    assert_eq!(
+        message(generate(&model, &none, &config()).unwrap_err()),
+        "prompt: expected at least one token, got no prompt"
+    );
     let empty: &[u32] = &[];
     let error = generate_from(&Translator(circle()), &[empty], &config()).unwrap_err();
     assert_eq!(message(error), "source: expected at least one token, got an empty source");
@@ -342,7 +347,10 @@ fn bad_input_is_named() {
     assert_eq!(bad(GenerateConfig { num_beams: 0, ..config() }), "num_beams: expected at least 1, got 0");
     assert_eq!(bad(GenerateConfig { max_new_tokens: 0, ..config() }), "max_new_tokens: expected at least 1, got 0");
     assert_eq!(bad(GenerateConfig { min_p: 1.5, ..config() }), "min_p: expected from 0 to 1, got 1.5");
-    assert!(bad(GenerateConfig { repetition_penalty: 0.0, ..config() }).starts_with("repetition_penalty: expected a number above 0"));
+    assert!(
+        bad(GenerateConfig { repetition_penalty: 0.0, ..config() })
+            .starts_with("repetition_penalty: expected a number above 0")
+    );
     assert!(bad(GenerateConfig { stop_sequences: vec![vec![]], ..config() }).starts_with("stop_sequences"));
     assert!(bad(GenerateConfig { suppress_tokens: vec![9], ..config() }).contains("below 5, got 9"));
     let drawn = GenerateConfig { num_beams: 2, sampling: Sampling::default(), ..config() };

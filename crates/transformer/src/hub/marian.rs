@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::blocks::{
-    Block, FeedForward, Heads, Source, expect_ids, expect_mask, expect_source, layer_norm, tied_logits,
+    Block, FeedForward, Heads, Source, expect_ids, expect_mask, expect_source, layer_norm, positions, tied_logits,
 };
 use super::config::{ModelConfig, TokenIds, activation, expect_counts, expect_dropouts, expect_heads};
 use super::{Layout, Pretrained, blocks, drop_out, weights};
 use crate::EncoderDecoder;
-use crate::positions::sinusoids;
 use crate::attention::{Attention, Cache, Context};
+use crate::positions::sinusoids;
 
 /// Of every normalisation.
 const EPS: f64 = 1e-5;

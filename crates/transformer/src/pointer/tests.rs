@@ -99,10 +99,11 @@ fn it_learns_to_copy_words_that_it_does_not_know() {
     let model = PointerSeq2Seq::new(config(), params.root()).unwrap();
     let mut update = Update::new(AdamW::new(&params, 0.01).unwrap());
     let loss = CrossEntropy::default();
-    let sources: Vec<Vec<u32>> = (0..12).map(|i| if i % 2 == 0 { vec![8, 4 + i % 4] } else { vec![4 + i % 4, 8] }).collect();
+    let sources: Vec<Vec<u32>> =
+        (0..12).map(|i| if i % 2 == 0 { vec![8, 4 + i % 4] } else { vec![4 + i % 4, 8] }).collect();
     let source = Tensor::new(sources.clone(), &Device::Cpu).unwrap();
-    let target = Tensor::new(vec![[2u32, 8]; 12], &Device::Cpu).unwrap();
-    let labels = Tensor::new(vec![[8u32, 3]; 12], &Device::Cpu).unwrap();
+    let target = Tensor::new(&[[2u32, 8]; 12], &Device::Cpu).unwrap();
+    let labels = Tensor::new(&[[8u32, 3]; 12], &Device::Cpu).unwrap();
     let mut last = f64::NAN;
     for step in 1..=60 {
         let progress = Progress { step, ..progress() };
@@ -119,14 +120,7 @@ fn it_learns_to_copy_words_that_it_does_not_know() {
 }
 
 fn progress() -> Progress {
-    Progress {
-        step: 1,
-        epoch: 1,
-        steps_per_epoch: 60,
-        total_steps: Some(60),
-        last_of_epoch: false,
-        seed: Seed(1),
-    }
+    Progress { step: 1, epoch: 1, steps_per_epoch: 60, total_steps: Some(60), last_of_epoch: false, seed: Seed(1) }
 }
 
 #[test]
@@ -134,7 +128,10 @@ fn what_does_not_fit_is_named() {
     let new = |config| PointerSeq2Seq::new(config, ParamStore::new(Seed(1), &Device::Cpu).root());
     let message = |config| new(config).err().unwrap().to_string();
     assert_eq!(message(PointerConfig::default()), "vocab_size: expected at least 1, got 0");
-    assert_eq!(message(PointerConfig { num_heads: 3, ..config() }), "hidden_size: expected a multiple of num_heads 3, got 16");
+    assert_eq!(
+        message(PointerConfig { num_heads: 3, ..config() }),
+        "hidden_size: expected a multiple of num_heads 3, got 16"
+    );
     assert_eq!(message(PointerConfig { vocab_size: 3, ..config() }), "special id: expected below vocab_size 3, got 3");
     let model = model(config());
     let error = |source: &[u32]| model.encode(&tensor(&[source]), None, &Pass::eval()).unwrap_err().to_string();
