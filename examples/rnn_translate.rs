@@ -3,16 +3,16 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Parser;
-use common::{Defaults, RunArgs};
+use common::{Defaults, RunArgs, translation};
 use glassbox::Collate;
-use glassbox::data::text::{EmptyLines, ParallelCorpus, Tokenizer, WordVocab};
+use glassbox::data::text::{ParallelCorpus, Tokenizer, WordVocab};
 use glassbox::dataset::Sequence;
-use glassbox::metric::{Bleu, BleuTokenizer};
+use glassbox::metric::BleuTokenizer;
 use glassbox::prelude::*;
 use serde::Serialize;
 
@@ -57,11 +57,8 @@ fn example() -> anyhow::Result<()> {
 fn train(args: &Args) -> anyhow::Result<()> {
     let run = &args.run;
     let device = device(&run.device)?;
-    let folder = run.data.clone().map_or_else(|| made_up(&run.out.join("data")), Ok)?;
-    let [train, validation, test] =
-        [("train", EmptyLines::Skip), ("val", EmptyLines::Skip), ("test", EmptyLines::Error)]
-            .map(|(part, empty)| corpus(args, &folder, part, empty));
-    let (train, validation, test) = (train?, validation?, test?);
+    let folder = run.data.clone().map_or_else(|| translation::made_up(&run.out.join("data"), false), Ok)?;
+    let [train, validation, test] = translation::corpora(&folder, &args.source, &args.target)?;
 
     let vocab = |lines: &[String]| WordVocab::build(lines, 2);
     let (source, target) = (vocab(train.source())?, vocab(train.target())?);
@@ -97,8 +94,11 @@ fn train(args: &Args) -> anyhow::Result<()> {
     // What was saved is what is measured: a fresh model reads the file.
     let translator = Translator::load(&run.out, &device)?;
     let search = translator.search(args);
-    let greedy = translator.bleu(&test, &SearchConfig { beam_size: 1, ..search.clone() }, args, None)?;
-    let score = translator.bleu(&test, &search, args, Some(&run.out))?;
+    let languages = [args.source.as_str(), args.target.as_str()];
+    let greedy = translator.best(&test, &SearchConfig { beam_size: 1, ..search.clone() })?;
+    let (greedy, _) = translation::score(&greedy, &test, languages, None)?;
+    let shown = if run.quiet { 0 } else { 5 };
+    let (score, _) = translation::score(&translator.best(&test, &search)?, &test, languages, Some((&run.out, shown)))?;
     let best = |name| fitted.scores.value(name).unwrap_or(f64::NAN);
     common::print_result(
         &[
@@ -177,162 +177,12 @@ impl Translator {
         Ok(translations)
     }
 
-    /// The BLEU of a corpus; with a folder, hypotheses and references are written there and some shown.
-    fn bleu(
-        &self,
-        test: &ParallelCorpus,
-        search: &SearchConfig,
-        args: &Args,
-        out: Option<&Path>,
-    ) -> anyhow::Result<f64> {
+    /// The likeliest translation of each line of a corpus.
+    fn best(&self, test: &ParallelCorpus, search: &SearchConfig) -> Result<Vec<String>> {
         let best = |hypotheses: Vec<Hypothesis>| {
             let best = hypotheses.into_iter().next();
             best.map_or(Ok(String::new()), |best| self.target.decode(&best.tokens))
         };
-        let translations = self.translate(test.source(), search)?;
-        let translations = translations.into_iter().map(best).collect::<Result<Vec<String>>>()?;
-        let mut bleu = Bleu::new(BleuTokenizer::None);
-        for (translation, reference) in translations.iter().zip(test.target()) {
-            bleu.update(translation, &[reference.as_str()])?;
-        }
-        if let Some(out) = out {
-            let file = |name: &str| out.join(format!("{name}.{}", args.target));
-            fs::write(file("hypotheses"), translations.join("\n") + "\n")?;
-            fs::write(file("references"), test.target().join("\n") + "\n")?;
-            let lines = test.source().iter().zip(test.target()).zip(&translations);
-            for ((source, reference), translation) in lines.take(if args.run.quiet { 0 } else { 5 }) {
-                println!(
-                    "\n{:>10} {source}\n{:>10} {reference}\n{:>10} {translation}",
-                    args.source, args.target, "here"
-                );
-            }
-        }
-        Ok(bleu.compute()?.score)
+        self.translate(test.source(), search)?.into_iter().map(best).collect()
     }
-}
-
-fn corpus(args: &Args, folder: &Path, part: &str, empty: EmptyLines) -> anyhow::Result<ParallelCorpus> {
-    let [source, target] = [&args.source, &args.target].map(|language| file(folder, part, language));
-    Ok(ParallelCorpus::from_files(source?, target?, empty)?)
-}
-
-/// The file of a part in a language: of several the tokenised one, else the first by name.
-fn file(folder: &Path, part: &str, language: &str) -> anyhow::Result<PathBuf> {
-    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-    let mut names = vec![];
-    for entry in entries {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        let plain = name.strip_suffix(".gz").unwrap_or(&name);
-        if name.starts_with(part) && plain.strip_suffix(language).is_some_and(|rest| rest.ends_with('.')) {
-            names.push(name);
-        }
-    }
-    names.sort_by_key(|name| (!name.contains(".lc.norm.tok."), name.clone()));
-    match names.first() {
-        Some(name) => Ok(folder.join(name)),
-        None => bail!("{}: no file {part}*.{language} or {part}*.{language}.gz", folder.display()),
-    }
-}
-
-/// Writes numbers in German and English words into a folder, none of them twice.
-fn made_up(folder: &Path) -> anyhow::Result<PathBuf> {
-    fs::create_dir_all(folder)?;
-    let mut numbers = Seed(7).rng().permutation(1_000_000);
-    // Short ones, too.
-    numbers.truncate(3000);
-    numbers.extend(0..1000);
-    numbers.sort_unstable();
-    numbers.dedup();
-    Seed(8).rng().shuffle(&mut numbers);
-    let last = numbers.len();
-    for (part, range) in [("train", 400..last), ("val", 0..200), ("test", 200..400)] {
-        let numbers = numbers.get(range).unwrap_or_default();
-        for (language, words) in [("de", german as fn(usize) -> String), ("en", english)] {
-            let lines: String = numbers.iter().map(|&number| words(number) + "\n").collect();
-            fs::write(folder.join(format!("{part}.{language}")), lines)?;
-        }
-    }
-    Ok(folder.to_path_buf())
-}
-
-const GERMAN: [&str; 20] = [
-    "null",
-    "eins",
-    "zwei",
-    "drei",
-    "vier",
-    "fünf",
-    "sechs",
-    "sieben",
-    "acht",
-    "neun",
-    "zehn",
-    "elf",
-    "zwölf",
-    "dreizehn",
-    "vierzehn",
-    "fünfzehn",
-    "sechzehn",
-    "siebzehn",
-    "achtzehn",
-    "neunzehn",
-];
-const GERMAN_TENS: [&str; 8] = ["zwanzig", "dreißig", "vierzig", "fünfzig", "sechzig", "siebzig", "achtzig", "neunzig"];
-const ENGLISH: [&str; 20] = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-];
-const ENGLISH_TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
-
-/// 342,019 is "drei hundert zwei und vierzig tausend neunzehn", its parts as words of their own.
-fn german(number: usize) -> String {
-    let parts = |before: usize, unit: &str| format!("{} {unit}", german(before).replace("eins", "ein"));
-    match number {
-        0..20 => GERMAN[number].into(),
-        20..100 if number.is_multiple_of(10) => GERMAN_TENS[number / 10 - 2].into(),
-        20..100 => parts(number % 10, &format!("und {}", GERMAN_TENS[number / 10 - 2])),
-        _ => joined(number, "hundert", "tausend", parts, german),
-    }
-}
-
-/// 342,019 is "three hundred forty two thousand nineteen".
-fn english(number: usize) -> String {
-    let parts = |before: usize, unit: &str| format!("{} {unit}", english(before));
-    match number {
-        0..20 => ENGLISH[number].into(),
-        20..100 if number.is_multiple_of(10) => ENGLISH_TENS[number / 10 - 2].into(),
-        20..100 => format!("{} {}", ENGLISH_TENS[number / 10 - 2], ENGLISH[number % 10]),
-        _ => joined(number, "hundred", "thousand", parts, english),
-    }
-}
-
-/// Hundreds or thousands, and what is left of them.
-fn joined(
-    number: usize,
-    hundred: &str,
-    thousand: &str,
-    parts: impl Fn(usize, &str) -> String,
-    rest: fn(usize) -> String,
-) -> String {
-    let (size, unit) = if number < 1000 { (100, hundred) } else { (1000, thousand) };
-    let (before, left) = (parts(number / size, unit), number % size);
-    if left == 0 { before } else { format!("{before} {}", rest(left)) }
 }

@@ -15,7 +15,7 @@ pub mod metric;
 pub mod optim;
 pub mod params;
 mod pass;
-mod pattern;
+pub mod pattern;
 pub mod probe;
 mod rng;
 mod sampling;
@@ -39,7 +39,7 @@ pub use metric::{
     Accuracy, Average, ConfusionMatrix, FBeta, Metric, Perplexity, PrAuc, Precision, R2, Recall, RocAuc, TopK,
 };
 pub use optim::{GradTransform, Gradients, Optimizer, Schedule};
-pub use params::{Kind, LoadReport, Param, ParamStore, VarBuilder};
+pub use params::{Kind, LoadReport, LowRank, Param, ParamStore, VarBuilder};
 pub use pass::Pass;
 pub use probe::{Probe, Seen, Site};
 pub use rng::{Rng, RngState, Seed};

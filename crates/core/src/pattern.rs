@@ -1,7 +1,13 @@
 //! Names by pattern: `*` stands for any text, the empty one included.
 
 /// Whether `name` matches `pattern`.
-pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+///
+/// ```
+/// use glassbox_core::pattern::matches;
+/// assert!(matches("encoder.*.weight", "encoder.2.attn.q.weight"));
+/// assert!(!matches("encoder.*.weight", "decoder.2.attn.q.weight"));
+/// ```
+pub fn matches(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = name.strip_prefix(first) else { return false };

@@ -51,6 +51,56 @@ fn linear() {
     });
 }
 
+/// The layer with its change is the layer whose weight has the change merged in, in outputs and in gradients of the input;
+/// of the weights only the change's get a gradient.
+#[test]
+fn linear_with_a_low_rank_change() {
+    let params = ParamStore::with_dtype(Seed(1), DType::F64, &Device::Cpu);
+    let layer = Linear::new(4, 5, params.root().pp("base")).unwrap();
+    let merged = Linear::new(4, 5, params.root().pp("merged")).unwrap();
+    let make = |name: &str, shape| params.root().param(name, shape, Init::Normal { mean: 0.0, std: 1.0 }).unwrap();
+    let change =
+        LowRank { a: make("a", (2, 4)), b: make("b", (5, 2)), scale: 0.5, dropout: Dropout::new(0.0).unwrap() };
+    params.freeze("base.*");
+    let pass = Pass::eval().with_gradients();
+    let sum = (layer.weight().value() + change.change(&pass).unwrap()).unwrap().detach();
+    merged.weight().set(&sum).unwrap();
+    merged.bias().unwrap().set(&layer.bias().unwrap().value().copy().unwrap()).unwrap();
+    layer.weight().set_low_rank(Some(change.clone())).unwrap();
+
+    let xs = candle_core::Var::from_tensor(
+        &Seed(2).rng().normal_tensor((3, 4), 0.0, 1.0, DType::F64, &Device::Cpu).unwrap(),
+    );
+    let xs = xs.unwrap();
+    let run = |layer: &Linear| {
+        let ys = layer.forward(xs.as_tensor(), &pass).unwrap();
+        let grads = ys.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+        (ys.to_f64_vec().unwrap(), grads.get(&xs).unwrap().to_f64_vec().unwrap(), grads)
+    };
+    let ((ys, grad, grads), (merged_ys, merged_grad, _)) = (run(&layer), run(&merged));
+    let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12);
+    assert!(close(&ys, &merged_ys) && close(&grad, &merged_grad), "{ys:?} {merged_ys:?}");
+    for param in [&change.a, &change.b] {
+        assert!(grads.get(param.var()).unwrap().abs().unwrap().sum_all().unwrap().to_f64().unwrap() > 0.0);
+    }
+    assert!(grads.get(layer.weight().var()).is_none());
+
+    // Followed by an activation in one call, it is the activation of the sum.
+    let followers = [fusion::Follower::Activation(Activation::Tanh)];
+    let (fused, _) = layer.forward_fused(xs.as_tensor(), &pass, &followers).unwrap();
+    let tanh: Vec<f64> = ys.iter().map(|y| y.tanh()).collect();
+    assert!(close(&fused.to_f64_vec().unwrap(), &tanh));
+
+    layer.weight().set_low_rank(None).unwrap();
+    assert!(!close(&run(&layer).0, &ys));
+    let message = layer.weight().set_low_rank(Some(LowRank { scale: 1.0, b: change.a.clone(), ..change.clone() }));
+    let expected = "low-rank change of `base.weight`: expected A (rank, in_features) and B (out_features, rank) of [5, 4], \
+                    got [2, 4] and [2, 4]";
+    assert_eq!(message.unwrap_err().to_string(), expected);
+    let message = layer.bias().unwrap().set_low_rank(Some(change)).unwrap_err().to_string();
+    assert_eq!(message, "low-rank change: expected the weight of a linear layer, got `base.bias`");
+}
+
 #[test]
 fn embedding() {
     LayerCheck::of_ids(&[3, 4], 10).run(|vb| Embedding::new(10, 5, vb));

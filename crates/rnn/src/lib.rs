@@ -57,11 +57,12 @@ pub use forecast::{
     DLinear, Decoding, ForecastScores, Forecaster, ForecasterConfig, IntervalScores, RevIn, SeasonalNaive, WindowLevel,
     WindowNorm, walk_forward,
 };
+pub use glassbox_core::train::Seq2seqStep;
 pub use language_model::{GeneratedTokens, LanguageModel, LanguageModelConfig, LanguageModelStep};
 pub use layers::*;
 pub use network::{NetworkState, RecurrentConfig, RecurrentKind};
 pub use pooling::SequencePooling;
-pub use seq2seq::{Decoded, Hypothesis, SearchConfig, Seq2seq, Seq2seqConfig, Seq2seqState, Seq2seqStep};
+pub use seq2seq::{Decoded, Hypothesis, SearchConfig, Seq2seq, Seq2seqConfig, Seq2seqState};
 pub use tagger::SequenceTagger;
 
 /// The README's examples.

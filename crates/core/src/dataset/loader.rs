@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
-use super::{Collate, Dataset, Sampler};
+use super::{BudgetSampler, Collate, Dataset, Sampler};
 use crate::{Error, Result, Seed};
 
 /// Where in the stream of batches a run stands.
@@ -84,6 +84,18 @@ impl<B: Send + 'static> DataLoader<B> {
         Ok(Self { sampler: Sampler::bucketed(lengths, self.batch_size, seed)?, seed, ..self })
     }
 
+    /// Batches of samples of similar length, of at most `max_tokens` tokens with their padding, and of at most the loader's
+    /// batch size in samples: each step then costs about the same (fairseq's `--max-tokens`). `lengths` has one for each
+    /// sample; of pairs, that of the longer side. The batches are the same in every epoch, their order is not. `seed` is
+    /// also what augmentation draws from.
+    ///
+    /// # Errors
+    /// A sample longer than `max_tokens`; a batch size of 0.
+    pub fn max_tokens(self, lengths: &[usize], max_tokens: usize, seed: Seed) -> Result<Self> {
+        let sampler = BudgetSampler::new(lengths, max_tokens, self.batch_size, seed)?;
+        Ok(Self { sampler: Sampler::Budgeted(sampler), seed, ..self })
+    }
+
     /// The seed that augmentation draws from.
     pub fn seed(self, seed: Seed) -> Self {
         Self { seed, ..self }
@@ -104,12 +116,13 @@ impl<B: Send + 'static> DataLoader<B> {
     /// # Errors
     /// A batch size of 0; no samples, or too few for one batch; a sampler that does not fit the dataset.
     pub fn num_batches(&self) -> Result<usize> {
-        let samples = self.order(0)?.len();
-        let batches = if self.drop_last { samples / self.batch_size } else { samples.div_ceil(self.batch_size) };
-        if batches == 0 {
-            return Err(Error::invalid("dataset", "enough samples for one batch", format!("{samples} samples")));
+        match self.cut(0)?.len() {
+            0 => {
+                let got = format!("{} samples", self.source.len());
+                Err(Error::invalid("dataset", "enough samples for one batch", got))
+            }
+            batches => Ok(batches),
         }
-        Ok(batches)
     }
 
     /// The rest of the epoch at `position`, on `device`.
@@ -117,33 +130,35 @@ impl<B: Send + 'static> DataLoader<B> {
     /// # Errors
     /// As [`num_batches`](Self::num_batches); those of the dataset come from the iterator.
     pub fn batches(&self, position: Position, device: &Device) -> Result<Batches<B>> {
-        let order = self.order(position.epoch)?;
-        let chunks = order
-            .chunks(self.batch_size)
-            .enumerate()
-            .skip(position.batch)
-            .take_while(|(_, chunk)| !self.drop_last || chunk.len() == self.batch_size);
         let seed = self.seed.child("sample").index(position.epoch);
-        let jobs: Vec<Job> = chunks
-            .map(|(i, chunk)| Job { indices: chunk.to_vec(), first: (i * self.batch_size) as u64, seed })
-            .collect();
+        let mut first = 0;
+        let job = |indices: Vec<usize>| {
+            let job = Job { first, seed, indices };
+            first += job.indices.len() as u64;
+            job
+        };
+        let jobs = self.cut(position.epoch)?.into_iter().map(job).skip(position.batch).collect();
         Ok(Batches::start(Arc::clone(&self.source), jobs, self.workers, self.to_device, device.clone()))
     }
 
-    fn order(&self, epoch: u64) -> Result<Vec<usize>> {
+    /// The samples of each batch of an epoch.
+    fn cut(&self, epoch: u64) -> Result<Vec<Vec<usize>>> {
         if self.batch_size == 0 {
             return Err(Error::invalid("batch size", "at least 1", 0));
         }
         if self.source.len() == 0 {
             return Err(Error::invalid("dataset", "at least one sample", "none"));
         }
-        match &self.sampler {
+        let order = match &self.sampler {
+            Sampler::Budgeted(sampler) => return sampler.batches(self.source.len(), epoch),
             Sampler::Bucketed(sampler) if sampler.batch_size != self.batch_size => {
                 let expected = format!("{}, the loader's", self.batch_size);
-                Err(Error::invalid("batch size of the bucket sampler", expected, sampler.batch_size))
+                return Err(Error::invalid("batch size of the bucket sampler", expected, sampler.batch_size));
             }
-            sampler => sampler.order(self.source.len(), epoch),
-        }
+            sampler => sampler.order(self.source.len(), epoch)?,
+        };
+        let is_kept = |batch: &&[usize]| !self.drop_last || batch.len() == self.batch_size;
+        Ok(order.chunks(self.batch_size).filter(is_kept).map(<[usize]>::to_vec).collect())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Samples by index, and batches of them.
 
 mod bucket;
+mod budget;
 mod ext;
 mod loader;
 mod memory;
@@ -20,6 +21,7 @@ use glassbox_kernels::concat::concat;
 use crate::{Error, Result, Rng};
 
 pub use bucket::BucketSampler;
+pub use budget::BudgetSampler;
 pub use ext::DatasetExt;
 pub use loader::{Batches, DataLoader, Position};
 pub use memory::{TensorDataset, VecDataset};

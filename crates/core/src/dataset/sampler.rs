@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::split::class_of;
-use super::{BucketSampler, Dataset};
+use super::{BucketSampler, BudgetSampler, Dataset};
 use crate::{Error, Result, Seed};
 
 /// The order of an epoch's samples: a function of the number of samples, the seed and the epoch alone, so that a resumed
@@ -29,6 +29,8 @@ pub enum Sampler {
     Weighted(WeightedSampler),
     /// Every sample once, samples of similar length in the same batch.
     Bucketed(BucketSampler),
+    /// Every sample once, as many in a batch as a number of tokens allows.
+    Budgeted(BudgetSampler),
 }
 
 impl Sampler {
@@ -55,7 +57,7 @@ impl Sampler {
     /// Number of samples in an epoch over a dataset of `len`.
     pub fn num_samples(&self, len: usize) -> usize {
         match self {
-            Self::Sequential | Self::Shuffled(_) | Self::Bucketed(_) => len,
+            Self::Sequential | Self::Shuffled(_) | Self::Bucketed(_) | Self::Budgeted(_) => len,
             Self::Weighted(weighted) => weighted.num_samples,
         }
     }
@@ -70,6 +72,7 @@ impl Sampler {
             Self::Shuffled(seed) => Ok(stream(*seed, epoch).rng().permutation(len)),
             Self::Weighted(weighted) => weighted.order(len, epoch),
             Self::Bucketed(bucketed) => bucketed.order(len, epoch),
+            Self::Budgeted(budgeted) => Ok(budgeted.batches(len, epoch)?.concat()),
         }
     }
 }

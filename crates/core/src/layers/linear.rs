@@ -1,6 +1,7 @@
 //! The fully connected layer.
 
 use candle_core::Tensor;
+use glassbox_kernels::graph::add;
 use glassbox_kernels::linear::linear;
 
 use crate::fusion::Follower;
@@ -8,6 +9,8 @@ use crate::probe::Cost;
 use crate::{Activation, Init, Layer, Param, Pass, Result, Site, TensorExt, VarBuilder};
 
 /// `y = x · weightᵀ + bias`, applied to the last dimension.
+///
+/// With a [`LowRank`](crate::LowRank) change of the weight, x · (weight + scale · B A)ᵀ.
 ///
 /// Parameters: `weight` (out_features, in_features), `bias` (out_features), both initially uniform within
 /// ± 1/√in_features, as PyTorch's `nn.Linear`.
@@ -51,6 +54,7 @@ impl Linear {
 
     fn build(in_features: usize, out_features: usize, with_bias: bool, vb: VarBuilder) -> Result<Self> {
         let weight = vb.param("weight", (out_features, in_features), Init::WEIGHT)?;
+        weight.mark_linear();
         let bias = with_bias.then(|| vb.param("bias", out_features, Init::UniformFan(in_features))).transpose()?;
         let site = Site::new(vb.path(), "Linear").with_cost(Cost::PerOutput(in_features as u64));
         Ok(Self { weight, bias, in_features, site })
@@ -59,7 +63,10 @@ impl Linear {
     fn apply(&self, xs: &Tensor, activation: Option<Activation>, pass: &Pass) -> Result<Tensor> {
         xs.expect_last_dim(self.in_features, "in_features")?;
         let bias = self.bias.as_ref().map(|bias| bias.get(pass));
-        Ok(linear(xs, &self.weight.get(pass), bias.as_ref(), activation)?)
+        let weight = self.weight.get(pass);
+        let Some(low_rank) = self.weight.low_rank() else { return Ok(linear(xs, &weight, bias.as_ref(), activation)?) };
+        let ys = add(&linear(xs, &weight, bias.as_ref(), None)?, &low_rank.forward(xs, pass)?)?;
+        activation.map_or(Ok(ys.clone()), |activation| activation.forward(&ys, pass))
     }
 
     /// The weight, (out_features, in_features).

@@ -1,8 +1,7 @@
 //! How close translations come to those of people.
 
-use std::collections::BTreeMap;
-
 use super::nothing_taken_in;
+use super::words::{ngrams, split_whitespace};
 use crate::{Error, Result};
 
 /// Pieces of text of up to so many words are compared.
@@ -165,13 +164,6 @@ impl Counts {
     }
 }
 
-/// Each run of `order` words and how often it comes.
-fn ngrams<'a, 'b>(words: &'a [&'b str], order: usize) -> BTreeMap<&'a [&'b str], usize> {
-    let mut counts = BTreeMap::new();
-    words.windows(order).for_each(|ngram| *counts.entry(ngram).or_insert(0) += 1);
-    counts
-}
-
 impl BleuTokenizer {
     /// The words of `text`, with one space between two.
     ///
@@ -187,10 +179,8 @@ impl BleuTokenizer {
     }
 }
 
-/// As Python splits text, which takes four separators for white space that Unicode does not.
 fn single_spaced(text: &str) -> String {
-    let is_space = |c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c);
-    text.split(is_space).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    split_whitespace(text).collect::<Vec<_>>().join(" ")
 }
 
 fn v13a(text: &str) -> String {

@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod bleu;
+mod chrf;
 mod class_scores;
 mod classes;
 mod confusion;
@@ -9,6 +10,8 @@ mod curves;
 mod mean;
 mod perplexity;
 mod regression;
+mod rouge;
+mod words;
 
 use candle_core::Tensor;
 
@@ -16,12 +19,14 @@ use crate::{Error, Result};
 
 pub use accuracy::{Accuracy, TopK};
 pub use bleu::{Bleu, BleuScore, BleuTokenizer};
+pub use chrf::Chrf;
 pub use class_scores::{Average, FBeta, Precision, Recall};
 pub use confusion::ConfusionMatrix;
 pub use curves::{PrAuc, RocAuc};
 pub use mean::Mean;
 pub use perplexity::Perplexity;
 pub use regression::{Mae, Mse, R2};
+pub use rouge::{Rouge, RougeScore, RougeScores};
 
 /// A score over all the batches since the last reset.
 pub trait Metric: Send {

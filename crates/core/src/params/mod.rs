@@ -2,6 +2,7 @@
 
 mod backend;
 mod builder;
+mod low_rank;
 mod param;
 mod report;
 
@@ -12,6 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use candle_core::{DType, Device, Shape, Tensor};
 
 pub use builder::VarBuilder;
+pub use low_rank::LowRank;
 pub use param::{Kind, Param};
 pub use report::{KeyMismatch, LoadReport, WrongShape};
 
@@ -42,6 +44,8 @@ pub struct ParamStore {
 struct Inner {
     params: Vec<Param>,
     index: HashMap<String, usize>,
+    /// New parameters start as 0, since what they are is yet to be loaded.
+    to_load: bool,
 }
 
 impl ParamStore {
@@ -53,6 +57,14 @@ impl ParamStore {
     /// An empty store of parameters of type `dtype`.
     pub fn with_dtype(seed: Seed, dtype: DType, device: &Device) -> Self {
         Self { inner: Arc::default(), seed, dtype, device: device.clone() }
+    }
+
+    /// An empty store of parameters of type `dtype` whose values will be loaded: until they are, new parameters start as 0,
+    /// which spares the time that drawing initial values takes.
+    pub fn to_load(dtype: DType, device: &Device) -> Self {
+        let store = Self::with_dtype(Seed(0), dtype, device);
+        store.write().to_load = true;
+        store
     }
 
     /// The builder at the root of the model: what layers are made with.
@@ -112,6 +124,15 @@ impl ParamStore {
         self.switch(pattern, Kind::Frozen, Kind::Trainable)
     }
 
+    /// Takes out the parameters and buffers whose names match `pattern`; layers that hold them keep them. Gives how many.
+    pub fn remove(&self, pattern: &str) -> usize {
+        let mut inner = self.write();
+        let before = inner.params.len();
+        inner.params.retain(|param| !pattern::matches(pattern, param.name()));
+        inner.index = inner.params.iter().enumerate().map(|(i, param)| (param.name().to_string(), i)).collect();
+        before - inner.params.len()
+    }
+
     fn switch(&self, pattern: &str, from: Kind, to: Kind) -> usize {
         let matching =
             self.all().into_iter().filter(|p| p.kind() != Kind::Buffer && pattern::matches(pattern, p.name()));
@@ -139,6 +160,7 @@ impl ParamStore {
             }
             return Ok(existing.clone());
         }
+        let init = if inner.to_load { Init::Zeros } else { init };
         let value = init.tensor(shape, &mut self.seed.child(name).rng(), dtype, &self.device)?;
         let param = Param::new(name, &value, kind)?;
         let position = inner.params.len();
@@ -215,10 +237,11 @@ impl ParamStore {
                 param.set(tensor)?;
             }
         }
+        self.write().to_load = false;
         Ok(report)
     }
 
-    // A panic elsewhere cannot leave the list half-changed: every write above is a single push.
+    // A panic elsewhere cannot leave the list half-changed: no write above leaves it so in between.
     fn read(&self) -> RwLockReadGuard<'_, Inner> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,11 +1,12 @@
 //! One parameter or buffer.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use candle_core::{DType, Shape, Tensor, Var};
 
-use crate::{Pass, Result};
+use super::LowRank;
+use crate::{Error, Pass, Result};
 
 /// What training does with a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +28,15 @@ struct Inner {
     name: String,
     var: Var,
     kind: AtomicU8,
+    /// Of the weight of a linear layer, whether and how it is changed.
+    low_rank: OnceLock<RwLock<Option<Arc<LowRank>>>>,
 }
 
 impl Param {
     pub(super) fn new(name: &str, value: &Tensor, kind: Kind) -> Result<Self> {
         let var = Var::from_tensor(value)?;
-        Ok(Self(Arc::new(Inner { name: name.to_string(), var, kind: AtomicU8::new(kind as u8) })))
+        let (name, kind) = (name.to_string(), AtomicU8::new(kind as u8));
+        Ok(Self(Arc::new(Inner { name, var, kind, low_rank: OnceLock::new() })))
     }
 
     /// Its full name, such as `encoder.2.attn.q.weight`.
@@ -71,6 +75,39 @@ impl Param {
     /// Its value, untracked. It shares memory with the parameter and changes with it.
     pub fn value(&self) -> Tensor {
         self.0.var.as_detached_tensor()
+    }
+
+    /// Says that this is the weight of a [`Linear`](crate::Linear) layer.
+    pub(crate) fn mark_linear(&self) {
+        self.0.low_rank.get_or_init(RwLock::default);
+    }
+
+    /// Whether this is the weight of a [`Linear`](crate::Linear) layer, which [`set_low_rank`](Self::set_low_rank) can change.
+    pub fn is_linear(&self) -> bool {
+        self.0.low_rank.get().is_some()
+    }
+
+    /// The change that its linear layer makes to it, if there is one. [`get`](Self::get) and [`value`](Self::value) are
+    /// without it.
+    pub fn low_rank(&self) -> Option<Arc<LowRank>> {
+        self.0.low_rank.get().and_then(|change| change.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// Has its linear layer compute with a low-rank change of it from now on, or without one.
+    ///
+    /// # Errors
+    /// It is not the weight of a linear layer, or the change has other sizes.
+    pub fn set_low_rank(&self, change: Option<LowRank>) -> Result<()> {
+        let Some(place) = self.0.low_rank.get() else {
+            return Err(Error::invalid(
+                "low-rank change",
+                "the weight of a linear layer",
+                format!("`{}`", self.name()),
+            ));
+        };
+        change.iter().try_for_each(|change| change.check(self))?;
+        *place.write().unwrap_or_else(PoisonError::into_inner) = change.map(Arc::new);
+        Ok(())
     }
 
     /// Its shape.

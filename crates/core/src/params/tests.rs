@@ -117,3 +117,29 @@ fn candle_layers_make_their_parameters_here() {
     let grads = crate::Gradients::of(&ys.sum_all().unwrap(), &params).unwrap();
     assert_eq!(grads.len(), 2);
 }
+
+#[test]
+fn parameters_are_taken_out_by_name() {
+    let params = store();
+    let before = params.names();
+    assert_eq!(params.remove("b.*.weight"), 1);
+    assert_eq!(params.names(), before.iter().filter(|name| *name != "b.c.weight").cloned().collect::<Vec<_>>());
+    assert!(params.get("b.c.weight").is_none());
+    assert_eq!(params.get("b.c.bias").unwrap().name(), "b.c.bias");
+    assert_eq!(params.remove("nothing"), 0);
+}
+
+#[test]
+fn what_is_to_be_loaded_is_not_drawn() {
+    let params = ParamStore::to_load(DType::F32, &Device::Cpu);
+    let is_zero =
+        |name: &str| params.get(name).unwrap().value().to_vec2::<f32>().unwrap().concat().iter().all(|&x| x == 0.0);
+    Linear::new(3, 2, params.root().pp("a")).unwrap();
+    assert!(is_zero("a.weight"));
+    let ones = params.tensors().into_iter().map(|(name, tensor)| (name, tensor.ones_like().unwrap())).collect();
+    params.load_tensors("another", &ones).unwrap();
+    assert!(!is_zero("a.weight"));
+    // What is made afterwards is drawn.
+    Linear::new(3, 2, params.root().pp("b")).unwrap();
+    assert!(!is_zero("b.weight"));
+}

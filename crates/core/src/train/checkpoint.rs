@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use glassbox_kernels::reduce::find;
 use safetensors::View;
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,43 @@ pub fn read_newest(folder: &Path, params: &Roles, mut warn: impl FnMut(String)) 
     }
 }
 
+/// Loads the mean of `files`, checkpoints of one model, into `params`: translation models gain from that of their last few
+/// (Vaswani et al. 2017, section 6.1). [`list`] names a folder's. What is not of a float type, such as a counter, comes
+/// from the last file.
+///
+/// # Errors
+/// No files; one cannot be read, is broken, or is of another model. `params` then keep their values.
+pub fn average_checkpoints(files: &[PathBuf], params: &Roles) -> Result<()> {
+    let Some((last, others)) = files.split_last() else {
+        return Err(Error::invalid("checkpoints to average", "at least one", "none"));
+    };
+    let (last_tensors, _) = read(last)?;
+    let mut mean =
+        last_tensors.iter().map(|(name, t)| Ok((name.clone(), wide(t)?))).collect::<Result<BTreeMap<_, _>>>()?;
+    for (path, weight) in others.iter().zip(2..) {
+        let (tensors, _) = read(path)?;
+        for (name, mean) in &mut mean {
+            let fits = tensors.get(name).filter(|t| t.dims() == mean.dims() && tensors.len() == last_tensors.len());
+            let tensor = fits.ok_or_else(|| {
+                let problem = format!("not of the same model as {}: no `{name}` like its one", last.display());
+                Error::format(path.display(), problem)
+            })?;
+            if tensor.dtype().is_float() {
+                *mean = (&*mean + ((wide(tensor)? - &*mean)? / f64::from(weight))?)?;
+            }
+        }
+    }
+    assign(last, mean, params)
+}
+
+/// In a type whose rounding does not show in a mean.
+fn wide(tensor: &Tensor) -> Result<Tensor> {
+    match tensor.dtype() {
+        DType::F16 | DType::BF16 => Ok(tensor.to_dtype(DType::F32)?),
+        _ => Ok(tensor.clone()),
+    }
+}
+
 /// The newest checkpoint.
 pub(super) fn newest(folder: &Path) -> Option<PathBuf> {
     list(folder).ok()?.pop()
@@ -100,8 +137,11 @@ pub(super) fn clear(folder: &Path) -> Result<()> {
     files.iter().try_for_each(|path| std::fs::remove_file(path).map_err(|e| Error::io(path, e)))
 }
 
-/// Checkpoints by step, the oldest first.
-fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+/// The checkpoints of a folder by step, the oldest first, without `best.safetensors`.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
     let mut found = vec![];
     for entry in entries {

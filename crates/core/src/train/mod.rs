@@ -9,6 +9,7 @@ mod fit;
 pub mod interrupt;
 mod run;
 mod run_dir;
+mod seq2seq;
 mod step;
 mod supervised;
 mod trainer;
@@ -16,8 +17,10 @@ mod update;
 
 pub use best::Best;
 pub use callback::Callback;
+pub use checkpoint::average_checkpoints;
 pub use run::Run;
 pub use run_dir::RunDir;
+pub use seq2seq::{Seq2seqModel, Seq2seqStep};
 pub use step::{Progress, Score, Scores, StepReport, TrainStep};
 pub use supervised::{Supervised, SupervisedStep};
 pub use trainer::{Ended, Fitted, Trainer};

@@ -32,11 +32,28 @@ impl TokenizerFile {
     /// # Errors
     /// The text describes none, or one without tokens.
     pub fn parse(json: &str, place: &str) -> Result<Self> {
-        let inner: tokenizers::Tokenizer = guarded(place, || json.parse())?;
+        Self::new(guarded(place, || json.parse())?, place)
+    }
+
+    pub(super) fn new(inner: tokenizers::Tokenizer, place: &str) -> Result<Self> {
         // Ids need not be consecutive: the number of tokens may be less than an embedding needs.
         let largest = inner.get_vocab(true).into_values().max();
         let largest = largest.ok_or_else(|| Error::format(place, "a tokenizer without tokens"))?;
         Ok(Self { inner, vocab_size: largest as usize + 1, place: place.to_string() })
+    }
+
+    /// Writes it as `tokenizer.json`, which Hugging Face's libraries read too.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let json = guarded(&self.place, || self.inner.to_string(true))?;
+        glassbox_core::write_atomic(path.as_ref(), json.as_bytes())
+    }
+
+    #[cfg(test)]
+    pub(super) fn inner(&self) -> &tokenizers::Tokenizer {
+        &self.inner
     }
 
     /// The id of `token` as the file spells it, such as `<|endoftext|>`; none where it has no such token.
@@ -63,7 +80,7 @@ impl Tokenizer for TokenizerFile {
 }
 
 /// What `work` gives; its error, or its panic, as an error of the file: the crate panics on some broken files.
-fn guarded<T>(place: &str, work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
+pub(super) fn guarded<T>(place: &str, work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
     let caught = catch_unwind(AssertUnwindSafe(work));
     let result = caught.map_err(|_| Error::format(place, "not a tokenizer that `tokenizers` can read"))?;
     result.map_err(|e| Error::format(place, e.to_string()))

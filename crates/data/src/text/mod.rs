@@ -19,6 +19,8 @@ mod chars;
 mod file;
 mod parallel;
 mod stream;
+#[cfg(feature = "tokenizers")]
+mod train;
 mod windows;
 mod words;
 
@@ -36,6 +38,8 @@ pub use file::TokenizerFile;
 pub use glassbox_core::dataset::StreamBatch;
 pub use parallel::{EmptyLines, ParallelCorpus, TokenPairs};
 pub use stream::StreamBatches;
+#[cfg(feature = "tokenizers")]
+pub use train::{TokenizerKind, TokenizerTraining};
 pub use windows::TokenWindows;
 pub use words::WordVocab;
 

@@ -121,6 +121,11 @@ impl TokenPairs {
     pub fn lengths(&self) -> Vec<(usize, usize)> {
         self.0.iter().map(|(source, target)| (source.len(), target.len())).collect()
     }
+
+    /// The length of the longer side of each pair, for [`DataLoader::max_tokens`](glassbox_core::DataLoader::max_tokens).
+    pub fn num_tokens(&self) -> Vec<usize> {
+        self.0.iter().map(|(source, target)| source.len().max(target.len())).collect()
+    }
 }
 
 impl Dataset for TokenPairs {

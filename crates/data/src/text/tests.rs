@@ -202,6 +202,36 @@ fn a_streams_rows_go_on_from_batch_to_batch() {
 }
 
 #[test]
+fn documents_are_packed_with_a_separator_after_each() {
+    let documents = [vec![1, 2, 3], vec![], vec![4], vec![5, 6]];
+    let windows = TokenWindows::packed(&documents, 9, 4).unwrap();
+    let read = |index| {
+        let sample = windows.get(index, &mut Seed(0).rng()).unwrap();
+        (sample.input.to_vec1::<u32>().unwrap(), sample.target.to_vec1::<u32>().unwrap())
+    };
+    assert_eq!(windows.len(), 2);
+    assert_eq!(read(0), (vec![1, 2, 3, 9], vec![2, 3, 9, 4]));
+    assert_eq!(read(1), (vec![4, 9, 5, 6], vec![9, 5, 6, 9]));
+    assert!(TokenWindows::packed(&documents[..1], 9, 4).is_err());
+}
+
+#[test]
+fn pairs_come_by_a_budget_of_tokens() {
+    let pair = |i: u32| (vec![i; 1 + i as usize % 7], vec![i; 1 + i as usize % 5]);
+    let pairs = TokenPairs::new((0..60).map(pair).collect()).unwrap();
+    let lengths = pairs.num_tokens();
+    let loader = DataLoader::new(pairs, usize::MAX).max_tokens(&lengths, 24, Seed(1)).unwrap();
+    let mut seen = vec![];
+    for batch in loader.batches(Position::default(), &Device::Cpu).unwrap() {
+        let (source, target) = batch.unwrap();
+        assert!(source.values.elem_count() <= 24 && target.values.elem_count() <= 24);
+        seen.extend(source.values.to_vec2::<u32>().unwrap().iter().map(|row| row[0]));
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (0..60).collect::<Vec<_>>());
+}
+
+#[test]
 fn streams_that_cannot_be_are_errors() {
     assert_eq!(error(StreamBatches::new(&[1, 2], 2, 1)), "text: expected more tokens than batch_size 2, got 2 tokens");
     assert!(StreamBatches::new(&[1, 2], 0, 1).is_err() && StreamBatches::new(&[1, 2], 1, 0).is_err());

@@ -42,6 +42,20 @@ impl TokenWindows {
         Ok(Self { tokens, seq_len, start: Start::Every { stride: seq_len } })
     }
 
+    /// Windows over several documents, packed one after another with `separator` after each, such as `<|endoftext|>`: every
+    /// window is full, and one may hold the end of a document and the start of the next, which the model tells apart by the
+    /// separator (Radford et al. 2019). Shuffled windows mix documents; the order within one stays.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn packed<D: AsRef<[u32]>>(documents: &[D], separator: u32, seq_len: usize) -> Result<Self> {
+        let documents = documents.iter().map(AsRef::as_ref).filter(|document| !document.is_empty());
+        Self::new(
+            &documents.flat_map(|document| document.iter().copied().chain([separator])).collect::<Vec<_>>(),
+            seq_len,
+        )
+    }
+
     /// A window at every `stride`-th token; below `seq_len` they overlap.
     ///
     /// # Errors

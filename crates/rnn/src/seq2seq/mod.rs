@@ -3,10 +3,10 @@
 mod config;
 mod search;
 mod state;
-mod step;
 
 use candle_core::Tensor;
 use glassbox_core::dataset::Padded;
+use glassbox_core::train::Seq2seqModel;
 use glassbox_core::{Activation, concat};
 use glassbox_core::{Dropout, Embedding, Error, Init, Layer, Linear, Param, Pass, Result, Site, VarBuilder};
 use glassbox_kernels::activation::activation;
@@ -18,7 +18,6 @@ use crate::{EncoderAttention, NetworkState, RecurrentKind, RecurrentState};
 pub use config::Seq2seqConfig;
 pub use search::{Hypothesis, SearchConfig};
 pub use state::Seq2seqState;
-pub use step::Seq2seqStep;
 
 /// A recurrent encoder and decoder with attention (Luong et al. 2015, arXiv 1508.04025): translation, spelling,
 /// pronunciation, anything from one sequence of tokens to another.
@@ -37,11 +36,13 @@ pub use step::Seq2seqStep;
 /// `attention.*` as an [`EncoderAttention`]'s, `combine.weight` and `.bias`, `output.bias` and, untied, `output.weight`.
 ///
 /// Sources are best ended by the token `eos`; targets start with `bos` and end with `eos`, as
-/// `glassbox_data::text::ParallelCorpus` makes them. It is trained by a [`Seq2seqStep`].
+/// `glassbox_data::text::ParallelCorpus` makes them. It is trained by a
+/// [`Seq2seqStep`](glassbox_core::train::Seq2seqStep).
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
 /// use glassbox_core::dataset::Padded;
+use glassbox_core::train::Seq2seqModel;
 /// use glassbox_core::{ParamStore, Pass, Seed};
 /// use glassbox_rnn::{SearchConfig, Seq2seq, Seq2seqConfig};
 ///
@@ -197,6 +198,16 @@ fn embedding(num_embeddings: usize, embedding_dim: usize, vb: VarBuilder) -> Res
     let std = (embedding_dim as f64).powf(-0.5);
     vb.param("weight", (num_embeddings, embedding_dim), Init::Normal { mean: 0.0, std })?;
     Embedding::new(num_embeddings, embedding_dim, vb)
+}
+
+impl Seq2seqModel for Seq2seq {
+    fn logits(&self, source: &Padded, inputs: &Tensor, pass: &Pass) -> Result<Tensor> {
+        self.forward(source, inputs, pass)
+    }
+
+    fn pad(&self) -> u32 {
+        self.config.pad
+    }
 }
 
 #[cfg(test)]

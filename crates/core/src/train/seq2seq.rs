@@ -1,42 +1,40 @@
-//! Training a [`Seq2seq`] on pairs of sequences.
+//! Training on pairs of sequences.
 
 use candle_core::{D, DType, Device, Tensor};
-use glassbox_core::dataset::Padded;
-use glassbox_core::loss::{CrossEntropy, Loss};
-use glassbox_core::metric::Mean;
-use glassbox_core::train::{Score, Scores, StepReport, Update};
-use glassbox_core::{
-    Error, GradTransform, Optimizer, ParamStore, Pass, Progress, Result, Schedule, Seed, State, TensorExt, TrainStep,
-};
 
-use super::Seq2seq;
+use super::{Progress, Score, Scores, StepReport, TrainStep, Update};
+use crate::dataset::Padded;
+use crate::loss::{CrossEntropy, Loss};
+use crate::metric::Mean;
+use crate::{Error, GradTransform, Optimizer, ParamStore, Pass, Result, Schedule, Seed, State, TensorExt};
+
+/// A model that says a target's next token from a source and the tokens before it: what a [`Seq2seqStep`] trains.
+pub trait Seq2seqModel: Send {
+    /// The logits of each next token, the decoder being given the right ones before it.
+    ///
+    /// # Shapes
+    /// `source.values` (batch, seq_len) and `inputs` (batch, steps), ids of type u32 or i64, to
+    /// (batch, steps, target_vocab_size).
+    ///
+    /// # Errors
+    /// Shapes, lengths or ids that do not fit.
+    fn logits(&self, source: &Padded, inputs: &Tensor, pass: &Pass) -> Result<Tensor>;
+
+    /// The id that fills targets up to the longest of a batch, and is not learned.
+    fn pad(&self) -> u32;
+}
 
 /// The share of the right tokens among those that the decoder is given in training, by where the run stands.
 type TeacherForcing = Box<dyn Fn(&Progress) -> f64 + Send>;
 
-/// Trains a [`Seq2seq`] on batches of sources and targets, `(Padded, Padded)`: the mean cross-entropy of the targets'
+/// Trains a [`Seq2seqModel`] on batches of sources and targets, `(Padded, Padded)`: the mean cross-entropy of the targets'
 /// tokens after the first.
 ///
 /// The decoder is given the right tokens, or, with [`teacher_forcing`](Self::teacher_forcing), partly its own. Validation
 /// gives `validation_loss`, the cross-entropy of a token in nats, without label smoothing and with every token counting the
 /// same, and its exponential, `perplexity`.
-///
-/// ```
-/// use candle_core::Device;
-/// use glassbox_core::optim::{AdamW, ClipNorm, OneCycle};
-/// use glassbox_core::{ParamStore, Seed};
-/// use glassbox_rnn::{Seq2seq, Seq2seqConfig, Seq2seqStep};
-/// let params = ParamStore::new(Seed(1), &Device::Cpu);
-/// let config = Seq2seqConfig { embedding_dim: 8, hidden_size: 16, ..Seq2seqConfig::new(20, 30) };
-/// let step = Seq2seqStep::new(Seq2seq::new(config, params.root())?, AdamW::new(&params, 1e-3)?)
-///     .schedule(OneCycle::new(1e-3))
-///     .transform(ClipNorm::new(1.0))
-///     .label_smoothing(0.1)
-///     .teacher_forcing(|progress| 1.0 - 0.02 * (progress.epoch - 1) as f64);
-/// # Ok::<(), glassbox_core::Error>(())
-/// ```
-pub struct Seq2seqStep {
-    model: Seq2seq,
+pub struct Seq2seqStep<M> {
+    model: M,
     update: Update,
     loss: CrossEntropy,
     plain_loss: CrossEntropy,
@@ -44,10 +42,10 @@ pub struct Seq2seqStep {
     validation_loss: Mean,
 }
 
-impl Seq2seqStep {
+impl<M: Seq2seqModel> Seq2seqStep<M> {
     /// Trains `model`, whose parameters `optimizer` holds, at a constant rate, the decoder given the right tokens.
-    pub fn new(model: Seq2seq, optimizer: impl Optimizer + 'static) -> Self {
-        let loss = CrossEntropy::default().ignore_index(model.config().pad.into());
+    pub fn new(model: M, optimizer: impl Optimizer + 'static) -> Self {
+        let loss = CrossEntropy::default().ignore_index(model.pad().into());
         let (update, plain_loss) = (Update::new(optimizer), loss.clone());
         Self { model, update, loss, plain_loss, teacher_forcing: None, validation_loss: Mean::default() }
     }
@@ -85,7 +83,7 @@ impl Seq2seqStep {
     }
 
     /// The model.
-    pub fn model(&self) -> &Seq2seq {
+    pub fn model(&self) -> &M {
         &self.model
     }
 
@@ -95,7 +93,7 @@ impl Seq2seqStep {
         match share {
             1.0 => Ok(right),
             share if (0.0..1.0).contains(&share) => {
-                let said = self.model.forward(source, &right, &Pass::eval())?.argmax(D::Minus1)?;
+                let said = self.model.logits(source, &right, &Pass::eval())?.argmax(D::Minus1)?;
                 mixed(&right, &said, share, progress.seed.child("teacher forcing"))
             }
             share => Err(Error::invalid("share of teacher forcing", "from 0 to 1", share)),
@@ -104,7 +102,7 @@ impl Seq2seqStep {
 }
 
 /// The first token and `share` of the others from `right`, the rest from what was said one step before.
-pub(super) fn mixed(right: &Tensor, said: &Tensor, share: f64, seed: Seed) -> Result<Tensor> {
+fn mixed(right: &Tensor, said: &Tensor, share: f64, seed: Seed) -> Result<Tensor> {
     let rows = |ids: &Tensor| ids.to_dtype(DType::U32)?.to_vec2::<u32>();
     let (mut given, said, mut rng) = (rows(right)?, rows(said)?, seed.rng());
     for (given, said) in given.iter_mut().zip(&said) {
@@ -137,7 +135,7 @@ fn count(labels: &Tensor, pad: u32) -> Result<usize> {
     Ok(labels.iter().filter(|&&label| label != pad).count())
 }
 
-impl TrainStep for Seq2seqStep {
+impl<M: Seq2seqModel> TrainStep for Seq2seqStep<M> {
     type Batch = (Padded, Padded);
 
     fn device(&self) -> Device {
@@ -147,17 +145,17 @@ impl TrainStep for Seq2seqStep {
     fn train(&mut self, (source, target): &Self::Batch, progress: &Progress) -> Result<StepReport> {
         let (inputs, labels) = inputs_and_labels(target)?;
         let inputs = self.given(source, inputs, progress)?;
-        let logits = self.model.forward(source, &inputs, &Pass::train(progress.seed))?;
+        let logits = self.model.logits(source, &inputs, &Pass::train(progress.seed))?;
         let (loss, values) = self.update.step(&self.loss.forward(&logits, &labels)?, progress)?;
-        let samples = count(&labels, self.model.config().pad)?;
+        let samples = count(&labels, self.model.pad())?;
         Ok(StepReport { loss, samples, values })
     }
 
     fn validate(&mut self, (source, target): &Self::Batch) -> Result<()> {
         let (inputs, labels) = inputs_and_labels(target)?;
-        let logits = self.model.forward(source, &inputs, &Pass::eval())?;
+        let logits = self.model.logits(source, &inputs, &Pass::eval())?;
         let loss = self.plain_loss.forward(&logits, &labels)?.to_f64()?;
-        self.validation_loss.update(loss, count(&labels, self.model.config().pad)? as f64);
+        self.validation_loss.update(loss, count(&labels, self.model.pad())? as f64);
         Ok(())
     }
 
@@ -182,5 +180,18 @@ impl TrainStep for Seq2seqStep {
 
     fn load_state(&mut self, state: &State) -> Result<()> {
         self.update.load_state(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_tokens_come_one_step_later() {
+        let (right, said) = ([[1, 4, 5, 6]], [[7u32, 6, 5, 4]]);
+        let tensor = |rows: [[u32; 4]; 1]| Tensor::new(&rows, &Device::Cpu).unwrap();
+        let mixed = |share| mixed(&tensor(right), &tensor(said), share, Seed(1)).unwrap().to_vec2::<u32>().unwrap();
+        assert_eq!((mixed(1.0), mixed(0.0)), (vec![right[0].to_vec()], vec![vec![1, 7, 6, 5]]));
     }
 }
