@@ -42,7 +42,6 @@ pub use state::Seq2seqState;
 /// ```
 /// use candle_core::{Device, Tensor};
 /// use glassbox_core::dataset::Padded;
-use glassbox_core::train::Seq2seqModel;
 /// use glassbox_core::{ParamStore, Pass, Seed};
 /// use glassbox_rnn::{SearchConfig, Seq2seq, Seq2seqConfig};
 ///
