@@ -167,8 +167,11 @@ fn dataset(
     Ok((encoded, cut))
 }
 
+/// A text and its label.
+type Labelled = (String, String);
+
 /// All but a tenth, and that tenth, always the same.
-fn split(mut samples: Vec<(String, String)>) -> anyhow::Result<(Vec<(String, String)>, Vec<(String, String)>)> {
+fn split(mut samples: Vec<Labelled>) -> anyhow::Result<(Vec<Labelled>, Vec<Labelled>)> {
     ensure!(samples.len() >= 10, "{} texts, where at least 10 are needed", samples.len());
     Seed(7).rng().shuffle(&mut samples);
     let validation = samples.split_off(samples.len() - samples.len() / 10);
@@ -176,7 +179,7 @@ fn split(mut samples: Vec<(String, String)>) -> anyhow::Result<(Vec<(String, Str
 }
 
 /// The texts and labels of a CSV file. To a table a text is a category, of which each has its own.
-fn read_csv(path: &Path, args: &Args) -> Result<Vec<(String, String)>> {
+fn read_csv(path: &Path, args: &Args) -> Result<Vec<Labelled>> {
     let (text, label) = (args.text.as_str(), args.label.as_str());
     let table = data::Csv::open(path).class_target(label).features([text]).categorical([text]).read()?;
     let texts = table.columns().first().and_then(|column| column.categories()).unwrap_or_default();
@@ -189,7 +192,7 @@ fn read_csv(path: &Path, args: &Args) -> Result<Vec<(String, String)>> {
 }
 
 /// Made-up reviews: praise and blame of two things, one of which counts, and may be negated.
-fn reviews(count: usize) -> Vec<(String, String)> {
+fn reviews(count: usize) -> Vec<Labelled> {
     const GOOD: [&str; 6] = ["great", "lovely", "clever", "moving", "fine", "funny"];
     const BAD: [&str; 6] = ["dull", "awful", "weak", "silly", "poor", "slow"];
     const THINGS: [&str; 6] = ["plot", "music", "acting", "ending", "camera", "dialogue"];

@@ -33,7 +33,8 @@ fn the_page_has_what_the_kernel_computes() {
     let device = Device::Cpu;
     let xs = Tensor::new(&[[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]], &device).unwrap();
     let linear = |weight: [[f64; 2]; 2]| xs.matmul(&Tensor::new(&weight, &device).unwrap().t().unwrap()).unwrap();
-    let (q, k, v) = (linear([[1.0, 0.0], [0.0, 1.0]]), linear([[0.0, 1.0], [1.0, 0.0]]), linear([[2.0, 0.0], [0.0, 1.0]]));
+    let (q, k, v) =
+        (linear([[1.0, 0.0], [0.0, 1.0]]), linear([[0.0, 1.0], [1.0, 0.0]]), linear([[2.0, 0.0], [0.0, 1.0]]));
 
     let scores = (q.matmul(&k.t().unwrap()).unwrap() / 2f64.sqrt()).unwrap();
     assert_on_the_page(&table("scores", &scores));

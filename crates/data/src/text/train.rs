@@ -82,8 +82,9 @@ impl TokenizerTraining {
     /// Learns from UTF-8 files, which may be compressed with gzip. One is in memory at a
     /// time, and is taken line by line.
     ///
-    /// The same files give the same tokens, except that unigram's probabilities, which it adds up in parallel, may differ in
-    /// their last digits from run to run.
+    /// With byte-pair encodings the same files give the same tokens. The library behind this gives WordPiece's continuations
+    /// their ids in an order that changes from run to run, and so may choose between pieces that are equally frequent, and it
+    /// adds up unigram's probabilities in parallel: keep the file.
     ///
     /// # Errors
     /// No files; one cannot be read or is not UTF-8; no text in them; a `vocab_size` that the special tokens and single
