@@ -9,8 +9,11 @@ use peak_alloc::PeakAlloc;
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
+/// What a network gives for a batch.
+type Forward = Box<dyn Fn(&Tensor, &Pass) -> Tensor>;
+
 /// The most bytes allocated at once by a forward and a backward over `seq_len` steps, the input aside.
-fn peak(seq_len: usize, network: impl Fn(&ParamStore) -> Box<dyn Fn(&Tensor, &Pass) -> Tensor>) -> f64 {
+fn peak(seq_len: usize, network: impl Fn(&ParamStore) -> Forward) -> f64 {
     let params = ParamStore::new(Seed(1), &Device::Cpu);
     let forward = network(&params);
     let xs = Tensor::ones((2, seq_len, 4), DType::F32, &Device::Cpu).unwrap();
@@ -25,12 +28,12 @@ fn peak(seq_len: usize, network: impl Fn(&ParamStore) -> Box<dyn Fn(&Tensor, &Pa
 /// allocated in powers of two. Anything quadratic would take sixteen times as much.
 #[test]
 fn memory_grows_linearly_with_the_length() {
-    let lstm = |params: &ParamStore| -> Box<dyn Fn(&Tensor, &Pass) -> Tensor> {
+    let lstm = |params: &ParamStore| -> Forward {
         let config = LstmConfig { num_layers: 2, bidirectional: true, ..Default::default() };
         let lstm = Lstm::new(4, 16, config, params.root()).unwrap();
         Box::new(move |xs, pass| lstm.forward_with(xs, None, None, pass).unwrap().0)
     };
-    let gru = |params: &ParamStore| -> Box<dyn Fn(&Tensor, &Pass) -> Tensor> {
+    let gru = |params: &ParamStore| -> Forward {
         let gru = Gru::new(4, 16, GruConfig::default(), params.root()).unwrap();
         Box::new(move |xs, pass| gru.forward_with(xs, None, None, pass).unwrap().0)
     };
