@@ -16,6 +16,7 @@ use glassbox_core::{Layer, Pass, Residual, Result};
 use glassbox_kernels::graph::add;
 
 pub use chain::Chain;
+pub use shape::{HalveImage, SumPool};
 pub(crate) use linear::{conv2d_pullback, linear_pullback};
 
 /// Maps the gradient of a layer's output to the gradient of its input. What it computes is itself differentiable, with

@@ -1,0 +1,5 @@
+//! Generators and critics.
+
+mod mlp;
+
+pub use mlp::{MlpCritic, MlpGanConfig, MlpGenerator};
