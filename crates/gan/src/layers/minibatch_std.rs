@@ -1,7 +1,7 @@
 //! How much the samples of a batch differ, as a feature.
 
 use candle_core::Tensor;
-use glassbox_core::{Error, Layer, Pass, Result, TensorExt, concat};
+use glassbox_core::{Error, Layer, Pass, Result, concat};
 
 use super::expect_count;
 use crate::input_gradient::{InputGradient, Pullback};

@@ -1,7 +1,7 @@
 //! A score that asks whether a sample is of its class.
 
 use candle_core::Tensor;
-use glassbox_core::{Init, Layer, Param, Pass, Result, Site, TensorExt, VarBuilder};
+use glassbox_core::{Init, Param, Pass, Result, Site, TensorExt, VarBuilder};
 use glassbox_kernels::embedding::embedding;
 
 use super::{ScaledLinear, WeightScale, expect_count, expect_labels};

@@ -1,6 +1,6 @@
 //! Augmentation that a gradient passes through.
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use glassbox_core::{Error, Result, Rng, TensorExt};
 use serde::{Deserialize, Serialize};
 
@@ -123,7 +123,7 @@ fn cut_out(images: &Tensor, share: f64, rng: &mut Rng) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
+    use candle_core::{DType, Device};
     use glassbox_core::Seed;
     use glassbox_core::testkit::{check_gradients, values};
 
