@@ -82,3 +82,25 @@ impl<L: InputGradient> InputGradient for Residual<L> {
         Ok((add(xs, &ys)?, Box::new(move |g| Ok((g + inner(g)?)?))))
     }
 }
+
+/// `main(xs) + shortcut(xs)`: a residual connection whose shortcut changes the size.
+pub struct Branches<M, S> {
+    /// The way with the layers.
+    pub main: M,
+    /// The short way.
+    pub shortcut: S,
+}
+
+impl<M: Layer, S: Layer> Layer for Branches<M, S> {
+    fn forward(&self, xs: &Tensor, pass: &Pass) -> Result<Tensor> {
+        Ok(add(&self.main.forward(xs, pass)?, &self.shortcut.forward(xs, pass)?)?)
+    }
+}
+
+impl<M: InputGradient, S: InputGradient> InputGradient for Branches<M, S> {
+    fn forward_with_pullback(&self, xs: &Tensor, pass: &Pass) -> Result<(Tensor, Pullback)> {
+        let (main, of_main) = self.main.forward_with_pullback(xs, pass)?;
+        let (shortcut, of_shortcut) = self.shortcut.forward_with_pullback(xs, pass)?;
+        Ok((add(&main, &shortcut)?, Box::new(move |g| Ok((of_main(g)? + of_shortcut(g)?)?))))
+    }
+}

@@ -14,6 +14,7 @@ pub use attention::SelfAttention;
 pub use cond_batch_norm::ConditionalBatchNorm2d;
 pub use dropout::CriticDropout;
 pub use gumbel::GumbelSoftmax;
+pub(crate) use gumbel::one_hot;
 pub use minibatch_std::MinibatchStd;
 pub use noise::NoiseInjection;
 pub use pixel_norm::PixelNorm;
