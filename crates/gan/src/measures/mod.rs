@@ -11,7 +11,7 @@ use glassbox_core::Result;
 use glassbox_core::train::Score;
 
 pub use frechet::{frechet_distance, kernel_distance};
-pub use modes::{ModeCount, Modes, mode_divergence};
+pub use modes::{ModeCount, ModeDataset, Modes, mode_divergence};
 pub use neighbours::{Coverage, different_bins, nearest_distances, precision_recall};
 pub use table::{closest_record_distances, correlation_distance, marginal_distances};
 

@@ -1,8 +1,8 @@
 //! Samples of a distribution whose modes are known.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use glassbox_core::train::Score;
-use glassbox_core::{Error, Result, TensorExt};
+use glassbox_core::{Dataset, Error, Result, Rng, Sample, TensorExt};
 
 use super::SampleMeasure;
 
@@ -48,13 +48,13 @@ impl Modes {
     ///
     /// # Errors
     /// No centres, or centres of different sizes.
-    pub fn draw(&self, count: usize, rng: &mut glassbox_core::Rng) -> Result<Tensor> {
+    pub fn draw(&self, count: usize, rng: &mut Rng) -> Result<Tensor> {
         let width = self.width()?;
         let values: Vec<f32> = (0..count)
             .flat_map(|i| &self.centers[i % self.centers.len()])
             .map(|&center| (center + self.std * rng.normal()) as f32)
             .collect();
-        Ok(Tensor::from_vec(values, (count, width), &candle_core::Device::Cpu)?)
+        Ok(Tensor::from_vec(values, (count, width), &Device::Cpu)?)
     }
 
     /// Modes covered by `samples` (samples, numbers), and the share of these that is of high quality.
@@ -95,6 +95,46 @@ impl Modes {
             return Err(Error::invalid("centres of the modes", "one or more, of one size", self.centers.len()));
         }
         Ok(width)
+    }
+}
+
+/// `len` samples of a mixture, drawn anew in every epoch: never the same ones twice.
+///
+/// # Shapes
+/// A sample's input is (numbers), f32; its target is the mode, a u32 scalar.
+#[derive(Clone, Debug)]
+pub struct ModeDataset {
+    modes: Modes,
+    len: usize,
+}
+
+impl Modes {
+    /// `len` samples, drawn anew in every epoch.
+    ///
+    /// # Errors
+    /// No centres, or centres of different sizes.
+    pub fn dataset(self, len: usize) -> Result<ModeDataset> {
+        self.width()?;
+        Ok(ModeDataset { modes: self, len })
+    }
+}
+
+impl Dataset for ModeDataset {
+    type Item = Sample;
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn get(&self, index: usize, rng: &mut Rng) -> Result<Sample> {
+        if index >= self.len {
+            return Err(Error::invalid("sample index", format!("less than {}", self.len), index));
+        }
+        let mode = index % self.modes.centers.len();
+        let center = &self.modes.centers[mode];
+        let values: Vec<f32> = center.iter().map(|&center| (center + self.modes.std * rng.normal()) as f32).collect();
+        let input = Tensor::from_vec(values, center.len(), &Device::Cpu)?;
+        Ok(Sample { input, target: Tensor::new(mode as u32, &Device::Cpu)? })
     }
 }
 
@@ -153,7 +193,6 @@ pub fn mode_divergence(modes: &[u32], num_modes: usize) -> Result<(usize, f64)> 
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
     use glassbox_core::Seed;
 
     use super::*;
