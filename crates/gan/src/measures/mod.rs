@@ -1,6 +1,7 @@
 //! How good samples are: each number says what it compares, and by whose features.
 
 mod frechet;
+mod images;
 mod linear_algebra;
 mod modes;
 mod neighbours;
@@ -11,6 +12,7 @@ use glassbox_core::Result;
 use glassbox_core::train::Score;
 
 pub use frechet::{frechet_distance, kernel_distance};
+pub use images::ClassifierMeasure;
 pub use modes::{ModeCount, ModeDataset, Modes, mode_divergence};
 pub use neighbours::{Coverage, different_bins, nearest_distances, precision_recall};
 pub use table::{closest_record_distances, correlation_distance, marginal_distances};
