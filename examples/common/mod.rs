@@ -1,6 +1,7 @@
 //! What the training examples share: their flags, the trainer that these describe, and the line with the result.
 #![allow(dead_code)] // Each example uses a part of it.
 
+pub mod judge;
 pub mod translation;
 
 use std::path::PathBuf;

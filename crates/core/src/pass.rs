@@ -36,6 +36,12 @@ impl Pass {
         Self { gradients: true, ..self }
     }
 
+    /// The same pass, recording no gradients for parameters: a network that is looked through, not trained, such as the
+    /// critic in a step of the generator.
+    pub fn without_gradients(self) -> Self {
+        Self { gradients: false, ..self }
+    }
+
     /// The same pass, watched by `probe`.
     pub fn with_probe(self, probe: Arc<dyn Probe>) -> Self {
         Self { probe: Some(probe), ..self }

@@ -130,6 +130,11 @@ impl Conv2d {
         &self.weight
     }
 
+    /// How it is laid over its input.
+    pub fn params(&self) -> &Conv2dParams {
+        &self.params
+    }
+
     /// The bias, (out_channels).
     pub fn bias(&self) -> Option<&Param> {
         self.bias.as_ref()

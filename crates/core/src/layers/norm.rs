@@ -94,6 +94,21 @@ impl LayerNorm {
         let affine = Affine::new(&normalized_shape, config, &vb)?;
         Ok(Self { affine, normalized_shape, eps: config.eps, site: Site::new(vb.path(), "LayerNorm") })
     }
+
+    /// The learned scale, of the normalised shape.
+    pub fn weight(&self) -> Option<&Param> {
+        self.affine.weight.as_ref()
+    }
+
+    /// The last dimensions, over which it normalises.
+    pub fn normalized_shape(&self) -> &Shape {
+        &self.normalized_shape
+    }
+
+    /// What is added to the variance.
+    pub fn eps(&self) -> f64 {
+        self.eps
+    }
 }
 
 impl Layer for LayerNorm {
