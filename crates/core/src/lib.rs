@@ -15,7 +15,7 @@ pub mod metric;
 pub mod optim;
 pub mod params;
 mod pass;
-mod pattern;
+pub mod pattern;
 pub mod probe;
 mod rng;
 mod sampling;

@@ -1,7 +1,12 @@
 //! Names by pattern: `*` stands for any text, the empty one included.
 
-/// Whether `name` matches `pattern`.
-pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+/// Whether `name` matches `pattern`, as in [`ParamStore::freeze`](crate::ParamStore::freeze).
+///
+/// ```
+/// use glassbox_core::pattern::matches;
+/// assert!(matches("encoder.*.weight", "encoder.0.attn.weight") && !matches("encoder.*", "decoder.0"));
+/// ```
+pub fn matches(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = name.strip_prefix(first) else { return false };

@@ -1,12 +1,14 @@
 //! Training a [`Seq2seq`] on pairs of sequences.
 
+use std::sync::Arc;
+
 use candle_core::{D, DType, Device, Tensor};
 use glassbox_core::dataset::Padded;
 use glassbox_core::loss::{CrossEntropy, Loss};
 use glassbox_core::metric::Mean;
 use glassbox_core::train::{Score, Scores, StepReport, Update};
 use glassbox_core::{
-    Error, GradTransform, Optimizer, ParamStore, Pass, Progress, Result, Schedule, Seed, State, TensorExt, TrainStep,
+    Error, GradTransform, Optimizer, ParamStore, Probe, Progress, Result, Schedule, Seed, State, TensorExt, TrainStep,
 };
 
 use super::Seq2seq;
@@ -95,7 +97,7 @@ impl Seq2seqStep {
         match share {
             1.0 => Ok(right),
             share if (0.0..1.0).contains(&share) => {
-                let said = self.model.forward(source, &right, &Pass::eval())?.argmax(D::Minus1)?;
+                let said = self.model.forward(source, &right, &self.update.validation_pass())?.argmax(D::Minus1)?;
                 mixed(&right, &said, share, progress.seed.child("teacher forcing"))
             }
             share => Err(Error::invalid("share of teacher forcing", "from 0 to 1", share)),
@@ -147,7 +149,7 @@ impl TrainStep for Seq2seqStep {
     fn train(&mut self, (source, target): &Self::Batch, progress: &Progress) -> Result<StepReport> {
         let (inputs, labels) = inputs_and_labels(target)?;
         let inputs = self.given(source, inputs, progress)?;
-        let logits = self.model.forward(source, &inputs, &Pass::train(progress.seed))?;
+        let logits = self.model.forward(source, &inputs, &self.update.pass(progress))?;
         let (loss, values) = self.update.step(&self.loss.forward(&logits, &labels)?, progress)?;
         let samples = count(&labels, self.model.config().pad)?;
         Ok(StepReport { loss, samples, values })
@@ -155,7 +157,7 @@ impl TrainStep for Seq2seqStep {
 
     fn validate(&mut self, (source, target): &Self::Batch) -> Result<()> {
         let (inputs, labels) = inputs_and_labels(target)?;
-        let logits = self.model.forward(source, &inputs, &Pass::eval())?;
+        let logits = self.model.forward(source, &inputs, &self.update.validation_pass())?;
         let loss = self.plain_loss.forward(&logits, &labels)?.to_f64()?;
         self.validation_loss.update(loss, count(&labels, self.model.config().pad)? as f64);
         Ok(())
@@ -170,6 +172,10 @@ impl TrainStep for Seq2seqStep {
 
     fn exchange_weights(&mut self) -> Result<()> {
         self.update.exchange_weights()
+    }
+
+    fn watch(&mut self, probe: Option<Arc<dyn Probe>>) {
+        self.update.watch(probe);
     }
 
     fn params(&self) -> Vec<(&'static str, ParamStore)> {
