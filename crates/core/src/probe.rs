@@ -9,6 +9,12 @@ use crate::{Gradients, Pass, Result};
 
 /// Watches the layers of a pass. A probe changes no bit of the result.
 pub trait Probe: Send + Sync {
+    /// Whether the layers are to be shown. A probe that only wants the parameters' gradients and the answers says no, and
+    /// the layers run as fast as unwatched.
+    fn watches_layers(&self) -> bool {
+        true
+    }
+
     /// Called after each built-in layer's forward.
     ///
     /// # Errors
@@ -67,8 +73,12 @@ pub struct Answer<'a> {
 pub(crate) struct Probes(pub Vec<Arc<dyn Probe>>);
 
 impl Probe for Probes {
+    fn watches_layers(&self) -> bool {
+        self.0.iter().any(|probe| probe.watches_layers())
+    }
+
     fn output(&self, seen: &Seen<'_>) -> Result<()> {
-        self.0.iter().try_for_each(|probe| probe.output(seen))
+        self.0.iter().filter(|probe| probe.watches_layers()).try_for_each(|probe| probe.output(seen))
     }
 
     fn wants_gradient(&self, path: &str) -> bool {

@@ -109,7 +109,7 @@ impl<M: Supervised<B>, L: Loss, B> SupervisedStep<M, L, B> {
     /// The model's answer to a batch, shown to whoever watches.
     fn answer(&self, batch: &B, pass: &Pass) -> Result<(Tensor, Tensor)> {
         let (outputs, targets) = self.model.answer(batch, pass)?;
-        if let Some(probe) = pass.probe() {
+        if let Some(probe) = self.update.probe() {
             let (input, training) = (self.model.input(batch), pass.is_training());
             probe.answer(&Answer { input, outputs: &outputs, targets: &targets, training })?;
         }

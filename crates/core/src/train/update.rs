@@ -80,7 +80,7 @@ impl Update {
     }
 
     fn watched(&self, pass: Pass) -> Pass {
-        match &self.probe {
+        match self.probe.as_ref().filter(|probe| probe.watches_layers()) {
             Some(probe) => pass.with_probe(Arc::clone(probe)),
             None => pass,
         }
