@@ -91,7 +91,11 @@ impl Probe for Finder {
     fn output(&self, seen: &Seen<'_>) -> Result<()> {
         let value = seen.output.sum_all()?.to_scalar::<f32>()?;
         let what = format!("output of `{}`", seen.path);
-        if value.is_finite() { Ok(()) } else { Err(Error::NonFinite { what, value: value.into(), step: 0, last_good: None }) }
+        if value.is_finite() {
+            Ok(())
+        } else {
+            Err(Error::NonFinite { what, value: value.into(), step: 0, last_good: None })
+        }
     }
 }
 

@@ -125,9 +125,12 @@ fn matrix(name: &str, tensor: &Tensor, rows: usize, columns: usize) -> Result<Fi
         palette: Palette::Diverging,
         log: false,
     };
-    let what = format!("The first {shown} of {rows} rows and {across} of {columns} columns; red is positive, blue negative.");
+    let what =
+        format!("The first {shown} of {rows} rows and {across} of {columns} columns; red is positive, blue negative.");
     let figure = Figure::new(Section::Learned, name, map.svg()).what(what);
-    Ok(figure.healthy("No row or column of a single colour, unless sparsity is meant; structure where something was learned."))
+    Ok(figure.healthy(
+        "No row or column of a single colour, unless sparsity is meant; structure where something was learned.",
+    ))
 }
 
 impl Inspected {
@@ -138,7 +141,8 @@ impl Inspected {
 
     /// Figures for a [`Report`](crate::Report).
     pub fn figures(&self) -> Vec<Figure> {
-        let head = ["Tensor", "Shape", "Type", "Mean", "Deviation", "Smallest", "Largest", "Norm", "Zeros", "Not finite"];
+        let head =
+            ["Tensor", "Shape", "Type", "Mean", "Deviation", "Smallest", "Largest", "Norm", "Zeros", "Not finite"];
         let rows: Vec<Vec<String>> = self.tensors.iter().map(TensorInfo::row).collect();
         let table = Figure::new(Section::Data, "Tensors", table("Tensors of the file", &head, &rows))
             .what(format!("{} tensors with {} elements.", self.tensors.len(), grouped(self.num_elements())))

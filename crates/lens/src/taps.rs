@@ -84,7 +84,11 @@ impl Taps {
     ///
     /// # Errors
     /// As `run`.
-    pub fn run_in(&self, pass: Pass, forward: impl FnOnce(&Pass) -> Result<Tensor>) -> Result<BTreeMap<String, Tapped>> {
+    pub fn run_in(
+        &self,
+        pass: Pass,
+        forward: impl FnOnce(&Pass) -> Result<Tensor>,
+    ) -> Result<BTreeMap<String, Tapped>> {
         let result = forward(&pass.with_probe(self.probe()))?;
         if result.elem_count() == 1 && result.track_op() {
             backward(&result)?;

@@ -95,7 +95,8 @@ impl Fit {
     pub fn with_last_good(&self, error: Error) -> Error {
         match error {
             Error::NonFinite { what, value, step, last_good: None } => {
-                let (step, last_good) = (step.max(self.run.progress.step), checkpoint::newest(&self.run.dir.checkpoints()));
+                let (step, last_good) =
+                    (step.max(self.run.progress.step), checkpoint::newest(&self.run.dir.checkpoints()));
                 Error::NonFinite { what, value, step, last_good }
             }
             other => other,

@@ -6,9 +6,7 @@ use candle_core::Tensor;
 
 use super::Progress;
 use crate::optim::{Constant, WeightAverage};
-use crate::{
-    Error, GradTransform, Gradients, Optimizer, ParamStore, Pass, Probe, Result, Schedule, State, TensorExt,
-};
+use crate::{Error, GradTransform, Gradients, Optimizer, ParamStore, Pass, Probe, Result, Schedule, State, TensorExt};
 
 /// From a loss to new parameters: backward, gradient transforms, learning rate, optimizer, average of the weights.
 ///

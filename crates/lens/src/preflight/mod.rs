@@ -164,15 +164,17 @@ impl Preflight {
             let evidence =
                 format!("the first loss is {}, guessing gives {}", number(self.initial_loss), number(expected));
             let finding = Finding::new("initial_loss", 0, evidence, self.initial_loss).certainty(Certainty::Possible);
-            add(finding.beyond("ln(classes), give or take half of it", KARPATHY).advise("Smaller weights in the last layer."));
+            add(finding
+                .beyond("ln(classes), give or take half of it", KARPATHY)
+                .advise("Smaller weights in the last layer."));
         }
         if !(self.overfitted_loss < 0.3 * self.initial_loss.abs()) {
             let (from, to) = (number(self.initial_loss), number(self.overfitted_loss));
             let evidence = format!("one batch cannot be learned by heart: its loss goes from {from} to {to}");
             let finding = Finding::new("overfit_one_batch", 0, evidence, self.overfitted_loss);
-            add(finding
-                .beyond("below 0.3 of the first loss", KARPATHY)
-                .advise("Look for labels in another order, dead units, a layer without gradient, or a network too small."));
+            add(finding.beyond("below 0.3 of the first loss", KARPATHY).advise(
+                "Look for labels in another order, dead units, a layer without gradient, or a network too small.",
+            ));
         }
         if self.overfitted_loss > 0.8 * self.baseline_loss {
             let evidence = format!(
@@ -181,9 +183,9 @@ impl Preflight {
                 number(self.overfitted_loss)
             );
             let finding = Finding::new("input_independent", 0, evidence, self.baseline_loss);
-            add(finding
-                .beyond("clearly worse without inputs", KARPATHY)
-                .advise("The inputs do not arrive: are they constant, of the wrong scale, or cut off before the head?"));
+            add(finding.beyond("clearly worse without inputs", KARPATHY).advise(
+                "The inputs do not arrive: are they constant, of the wrong scale, or cut off before the head?",
+            ));
         }
         if let Some((output, input)) = self.leaks.first() {
             let evidence = format!("the output of sample {output} depends on the input of sample {input}");

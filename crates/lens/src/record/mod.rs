@@ -19,8 +19,8 @@ mod recording;
 mod series;
 pub mod stats;
 
-pub use file::{Metrics, Record, Validation};
 pub(crate) use file::LensFile;
+pub use file::{Metrics, Record, Validation};
 pub use line::{Answers, LayerInfo, LayerVitals, Line, Network, ParamInfo, ParamVitals, Vitals};
 pub(crate) use recording::{Recorder, Roles, Shown, classes_of};
 pub use series::Series;

@@ -203,13 +203,16 @@ impl Recording {
     fn see(&mut self, seen: &Seen<'_>, values: &[f32], units: Units) {
         let moments = Moments::of(values);
         let dead = (seen.kind == "Relu").then(|| units.share_without(values, |x| x > 0.0));
-        let saturated = bounds(seen.kind).map(|(low, high)| share(values, |x| x < low || x > high));
+        // A recurrence with ReLU has no bounds.
+        let bounds = bounds(seen.kind).filter(|_| moments.max <= 1.0);
+        let saturated = bounds.map(|(low, high)| share(values, |x| x < low || x > high));
         let histogram = Histogram::of(values, &moments);
         if let Some(layer) = self.layers.iter_mut().find(|layer| layer.info.path == seen.path) {
             // A layer that runs more than once in a step: all its outputs together.
             let (old, new) = (layer.moments.count.max(1) as f64, moments.count as f64);
             layer.vitals.dead = layer.vitals.dead.zip(dead).map(|(a, b)| a.min(b));
-            layer.vitals.saturated = layer.vitals.saturated.zip(saturated).map(|(a, b)| (a * old + b * new) / (old + new));
+            layer.vitals.saturated =
+                layer.vitals.saturated.zip(saturated).map(|(a, b)| (a * old + b * new) / (old + new));
             layer.moments = layer.moments.and(moments);
             layer.vitals.histogram = histogram;
             return;

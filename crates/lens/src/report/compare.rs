@@ -47,9 +47,8 @@ fn scores(runs: &[Named; 2]) -> Figure {
         .collect();
     let steps = |record: &Record| record.metrics.losses.points().last().map_or(0.0, |p| p.0.round());
     rows.push(vec!["steps".into(), number(steps(&runs[0].1)), number(steps(&runs[1].1))]);
-    let params = |record: &Record| -> usize {
-        record.network.params.iter().map(|p| p.shape.iter().product::<usize>()).sum()
-    };
+    let params =
+        |record: &Record| -> usize { record.network.params.iter().map(|p| p.shape.iter().product::<usize>()).sum() };
     rows.push(vec!["parameters".into(), super::grouped(params(&runs[0].1)), super::grouped(params(&runs[1].1))]);
     let body = table("Scores of the last validation", &["", &runs[0].0, &runs[1].0], &rows);
     Figure::new(Section::Run, "Last validation", body).what("The scores of the last validation of each run.")

@@ -65,8 +65,7 @@ impl Page {
 
     fn section(&self, section: Section) -> String {
         let id = section.id();
-        let mut html =
-            format!("<section aria-labelledby=\"{id}\">\n<h2 id=\"{id}\">{}</h2>\n", section.title());
+        let mut html = format!("<section aria-labelledby=\"{id}\">\n<h2 id=\"{id}\">{}</h2>\n", section.title());
         if let Some(findings) = self.findings.as_ref().filter(|_| section == Section::Next) {
             html += &list(findings);
         }
@@ -91,9 +90,13 @@ fn list(findings: &[Finding]) -> String {
             Certainty::Likely => ("likely", "likely to hurt"),
             Certainty::Possible => ("possible", "worth a look"),
         };
-        let place = finding.layer.as_ref().map(|layer| format!(" in <code>{}</code>", escape(layer))).unwrap_or_default();
-        let value =
-            if finding.value.is_finite() { format!("value {}; ", escape(&number(finding.value))) } else { String::new() };
+        let place =
+            finding.layer.as_ref().map(|layer| format!(" in <code>{}</code>", escape(layer))).unwrap_or_default();
+        let value = if finding.value.is_finite() {
+            format!("value {}; ", escape(&number(finding.value)))
+        } else {
+            String::new()
+        };
         let _ = writeln!(
             html,
             "<li class=\"{class}\"><b>{}</b><p>{}</p><small>{}{place}, step {}; {sure}; {value}threshold: {}; source: {}</small></li>",
@@ -120,8 +123,7 @@ pub(crate) fn table(label: &str, head: &[&str], rows: &[Vec<String>]) -> String 
     };
     let head = cells("th scope=\"col\"", &mut head.iter().map(|cell| (*cell).to_string()));
     let head = head.replace("</th scope=\"col\">", "</th>");
-    let rows: String =
-        rows.iter().map(|row| format!("<tr>{}</tr>\n", cells("td", &mut row.iter().cloned()))).collect();
+    let rows: String = rows.iter().map(|row| format!("<tr>{}</tr>\n", cells("td", &mut row.iter().cloned()))).collect();
     format!(
         "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{}\"><table><thead><tr>{head}</tr></thead>\
          <tbody>\n{rows}</tbody></table></div>",

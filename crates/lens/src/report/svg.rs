@@ -47,7 +47,10 @@ impl Canvas {
             Anchor::End => "end",
         };
         let text = escape(text);
-        let _ = writeln!(self.body, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" class=\"{class}\">{text}</text>");
+        let _ = writeln!(
+            self.body,
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" class=\"{class}\">{text}</text>"
+        );
     }
 
     pub fn line(&mut self, from: (f64, f64), to: (f64, f64), class: &str) {

@@ -73,7 +73,8 @@ pub(super) fn input_scale(record: &Record) -> Vec<Finding> {
     let Some(last) = lasting(record.vitals.iter().filter_map(|v| Some((v.step, v.input.as_ref()?)))) else {
         return vec![];
     };
-    let off = |mean: f64, std: f64| std > 20.0 || mean.abs() > 20.0 || (std > 0.0 && std < 0.01) || mean.abs() > 20.0 * std;
+    let off =
+        |mean: f64, std: f64| std > 20.0 || mean.abs() > 20.0 || (std > 0.0 && std < 0.01) || mean.abs() > 20.0 * std;
     if !last.iter().all(|(_, input)| off(input.mean, input.std)) {
         return vec![];
     }

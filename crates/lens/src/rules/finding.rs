@@ -49,7 +49,17 @@ impl Finding {
     pub fn new(rule: &str, step: u64, evidence: impl Into<String>, value: f64) -> Self {
         let (threshold, source, advice) = Default::default();
         let certainty = Certainty::Likely;
-        Self { rule: rule.into(), layer: None, step, evidence: evidence.into(), value, threshold, source, advice, certainty }
+        Self {
+            rule: rule.into(),
+            layer: None,
+            step,
+            evidence: evidence.into(),
+            value,
+            threshold,
+            source,
+            advice,
+            certainty,
+        }
     }
 
     /// In the layer at `path`.

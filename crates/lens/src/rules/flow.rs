@@ -54,7 +54,8 @@ pub(super) fn vanishing_gradient(record: &Record) -> Vec<Finding> {
 /// The first weight's gradient is many times the last one's and large itself, step after step; or one is not finite.
 pub(super) fn exploding_gradient(record: &Record) -> Vec<Finding> {
     const SOURCE: &str = "AutoTrainer (Zhang et al., ICSE 2021)";
-    const ADVICE: &str = "Clip the gradient's norm, a smaller learning rate, smaller initial weights, or normalisation.";
+    const ADVICE: &str =
+        "Clip the gradient's norm, a smaller learning rate, smaller initial weights, or normalisation.";
     let broken = record.vitals.iter().find_map(|v| Some((v.step, v.params.iter().rev().find(|p| p.non_finite > 0)?)));
     if let Some((step, param)) = broken {
         let evidence = format!("{} elements of the gradient of `{}` are not finite", param.non_finite, param.name);
@@ -94,7 +95,8 @@ const SLOW: f64 = 1e-6;
 
 /// The typical update of a step is more than a tenth of the weights or less than a millionth of them.
 pub(super) fn update_ratio(record: &Record) -> Vec<Finding> {
-    let Some(last) = lasting(record.vitals.iter().filter(|v| v.params.iter().any(|p| p.update_ratio > Some(0.0)))) else {
+    let Some(last) = lasting(record.vitals.iter().filter(|v| v.params.iter().any(|p| p.update_ratio > Some(0.0))))
+    else {
         return vec![];
     };
     let typical: Vec<f64> = last.iter().filter_map(|vitals| median_ratio(record, vitals)).collect();
@@ -124,7 +126,8 @@ fn median_ratio(record: &Record, vitals: &Vitals) -> Option<f64> {
 
 /// A trainable parameter that no update moves, while others move.
 pub(super) fn weights_stand_still(record: &Record) -> Vec<Finding> {
-    let Some(last) = lasting(record.vitals.iter().filter(|v| v.params.iter().any(|p| p.update_ratio > Some(0.0)))) else {
+    let Some(last) = lasting(record.vitals.iter().filter(|v| v.params.iter().any(|p| p.update_ratio > Some(0.0))))
+    else {
         return vec![];
     };
     let trainable = record.network.params.iter().filter(|info| !info.frozen && info.shape.len() >= 2);
@@ -155,8 +158,12 @@ pub(super) fn signal_lost(record: &Record) -> Vec<Finding> {
         let lost = last.iter().all(|(_, vitals)| vitals.std <= 1e-6 * vitals.mean.abs().max(1e-6));
         let (step, newest) = last.first()?;
         lost.then(|| {
-            let evidence =
-                format!("the outputs of `{}` are all {} (deviation {})", layer.path, number(newest.mean), number(newest.std));
+            let evidence = format!(
+                "the outputs of `{}` are all {} (deviation {})",
+                layer.path,
+                number(newest.mean),
+                number(newest.std)
+            );
             Finding::new("signal_lost", *step, evidence, newest.std)
                 .in_layer(&layer.path)
                 .beyond("a deviation below a millionth of the mean", "CS231n")

@@ -13,7 +13,8 @@ pub(super) fn initial_loss(record: &Record) -> Vec<Finding> {
         return vec![];
     };
     let expected = (classes as f64).ln();
-    let Some(first) = record.vitals.first().filter(|first| first.step == 1 && loss - expected > FAR.max(0.5 * expected))
+    let Some(first) =
+        record.vitals.first().filter(|first| first.step == 1 && loss - expected > FAR.max(0.5 * expected))
     else {
         return vec![];
     };
@@ -88,7 +89,10 @@ pub(super) fn poor_initial_values(record: &Record) -> Vec<Finding> {
         let evidence = format!("variance × fan-in of `{name}` is {}, usually {} here", number(scale), number(median));
         Finding::new("poor_initial_values", first.step, evidence, scale / median)
             .in_layer(name)
-            .beyond(format!("a factor of {APART} from the median"), "after SageMaker Debugger, poor weight initialization")
+            .beyond(
+                format!("a factor of {APART} from the median"),
+                "after SageMaker Debugger, poor weight initialization",
+            )
             .advise("He or Xavier initialisation, which keeps variance × fan-in at 1 to 2.")
     });
     found.collect()

@@ -13,10 +13,12 @@ pub(super) fn overfitting(record: &Record) -> Vec<Finding> {
         return vec![];
     };
     let after = &losses[best_at + 1..];
-    let gap = |(validation, loss): &(&Validation, f64)| (loss - validation.training_loss) / validation.training_loss.abs();
+    let gap =
+        |(validation, loss): &(&Validation, f64)| (loss - validation.training_loss) / validation.training_loss.abs();
     // Rising: above the best by a quarter, and each of the last ones above the one before it on average.
     let last = &after[after.len().saturating_sub(PATIENCE)..];
-    let rising = last.len() == PATIENCE && last.windows(2).filter(|pair| pair[1].1 >= pair[0].1).count() >= PATIENCE - 2;
+    let rising =
+        last.len() == PATIENCE && last.windows(2).filter(|pair| pair[1].1 >= pair[0].1).count() >= PATIENCE - 2;
     let overfits = rising && last.iter().all(|v| gap(v) > 0.1 && v.1 > 1.25 * best);
     let Some((newest, loss)) = last.last().filter(|_| overfits) else { return vec![] };
     let evidence = format!(
@@ -61,7 +63,10 @@ pub(super) fn plateau(record: &Record) -> Vec<Finding> {
     let evidence = format!("{STILL} validations without a better one, at a loss of {}", number(loss));
     vec![
         Finding::new("plateau", step, evidence, loss)
-            .beyond(format!("no best in {STILL} evaluations, of training or validation"), "AutoTrainer (Zhang et al., ICSE 2021)")
+            .beyond(
+                format!("no best in {STILL} evaluations, of training or validation"),
+                "AutoTrainer (Zhang et al., ICSE 2021)",
+            )
             .advise("Another learning rate (lower, or warmed up), a larger network, or better features.")
             .certainty(Certainty::Possible),
     ]
@@ -98,7 +103,8 @@ pub(super) fn loss_spikes(record: &Record) -> Vec<Finding> {
     let Some(means) = means_of_parts(points, SWINGS) else { return vec![] };
     let best = means.iter().copied().fold(f64::INFINITY, f64::min);
     let first = means[0].max(record.metrics.losses.first().unwrap_or(0.0));
-    let diverged = means.iter().rev().take(PATIENCE).all(|&mean| mean > 2.0 * first && mean > 2.0 * best && best >= 0.0);
+    let diverged =
+        means.iter().rev().take(PATIENCE).all(|&mean| mean > 2.0 * first && mean > 2.0 * best && best >= 0.0);
     if !diverged {
         return vec![];
     }
@@ -106,7 +112,10 @@ pub(super) fn loss_spikes(record: &Record) -> Vec<Finding> {
     let evidence = format!("the loss has grown from {} to {}", number(first), number(now));
     vec![
         Finding::new("loss_spikes", last_step(record), evidence, now / first)
-            .beyond("twice the loss that it started with", "Smith 2017: a loss that grows means a rate that is too high")
+            .beyond(
+                "twice the loss that it started with",
+                "Smith 2017: a loss that grows means a rate that is too high",
+            )
             .advise("A smaller learning rate, a warm-up, or a clipped gradient."),
     ]
 }

@@ -17,7 +17,10 @@ pub(super) fn dead_relu(record: &Record) -> Vec<Finding> {
             let evidence = format!("{} of the units of `{}` never fire (dead ReLU)", percent(share), layer.path);
             Finding::new("dead_relu", step, evidence, share)
                 .in_layer(&layer.path)
-                .beyond(format!("above {} in {} recorded steps", percent(DEAD), super::PATIENCE), "CS231n; AutoTrainer (Zhang et al., ICSE 2021)")
+                .beyond(
+                    format!("above {} in {} recorded steps", percent(DEAD), super::PATIENCE),
+                    "CS231n; AutoTrainer (Zhang et al., ICSE 2021)",
+                )
                 .advise("A smaller learning rate, He initialisation, a leaky ReLU, or normalisation before it.")
         })
     });

@@ -68,7 +68,10 @@ impl ModeCoverage {
         };
         let share = number(self.different_share());
         let chart = LineChart {
-            label: format!("Shares of real and generated samples in {} bins; {share} of the bins differ", self.real.len()),
+            label: format!(
+                "Shares of real and generated samples in {} bins; {share} of the bins differ",
+                self.real.len()
+            ),
             x: "bin".into(),
             y: "share of samples".into(),
             curves: vec![curve("real", &self.real), curve("generated", &self.generated)],

@@ -59,7 +59,11 @@ pub fn rollout(layers: &[Tensor]) -> Result<Tensor> {
     for layer in layers {
         let (_, rows, columns) = layer.dims3()?;
         if rows != columns {
-            return Err(Error::invalid("attention weights", "(num_heads, seq_len, seq_len)", format!("{:?}", layer.dims())));
+            return Err(Error::invalid(
+                "attention weights",
+                "(num_heads, seq_len, seq_len)",
+                format!("{:?}", layer.dims()),
+            ));
         }
         let mean = layer.to_dtype(DType::F64)?.mean(0)?;
         let mixed = ((mean + Tensor::eye(rows, DType::F64, layer.device())?)? * 0.5)?;
@@ -158,7 +162,8 @@ pub fn maps(layer: &str, weights: &Tensor) -> Result<Figure> {
         dims: [1, queries, keys],
         values: map.to_vec(),
     };
-    let pictures: Vec<Picture> = values.chunks((queries * keys).max(1)).take(heads.min(HEADS)).enumerate().map(head).collect();
+    let pictures: Vec<Picture> =
+        values.chunks((queries * keys).max(1)).take(heads.min(HEADS)).enumerate().map(head).collect();
     let gallery = Gallery {
         label: format!("Attention of {} heads of {layer}, queries down, keys across", pictures.len()),
         pictures,

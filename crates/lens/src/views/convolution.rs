@@ -169,8 +169,7 @@ pub fn occlusion(
 fn cover(input: &Tensor, top: usize, left: usize, size: usize, fill: f64) -> Result<Tensor> {
     let (_, _, height, width) = input.dims4()?;
     let inside = |y: usize, x: usize| (top..top + size).contains(&y) && (left..left + size).contains(&x);
-    let mask: Vec<f32> =
-        (0..height).flat_map(|y| (0..width).map(move |x| f32::from(u8::from(inside(y, x))))).collect();
+    let mask: Vec<f32> = (0..height).flat_map(|y| (0..width).map(move |x| f32::from(u8::from(inside(y, x))))).collect();
     let mask = Tensor::from_vec(mask, (1, 1, height, width), &Device::Cpu)?;
     let mask = mask.to_device(input.device())?.to_dtype(input.dtype())?;
     let kept = input.broadcast_mul(&mask.affine(-1.0, 1.0)?)?;
@@ -183,11 +182,7 @@ fn cover(input: &Tensor, top: usize, left: usize, size: usize, fill: f64) -> Res
 ///
 /// # Errors
 /// Those of `explain`.
-pub fn randomisation_check(
-    params: &ParamStore,
-    seed: Seed,
-    explain: impl Fn() -> Result<Tensor>,
-) -> Result<f64> {
+pub fn randomisation_check(params: &ParamStore, seed: Seed, explain: impl Fn() -> Result<Tensor>) -> Result<f64> {
     let trained = explain()?.to_f64_vec()?;
     let saved = Saved::new(params)?;
     let shuffled = shuffle(params, seed).and_then(|()| explain()?.to_f64_vec());

@@ -155,8 +155,10 @@ fn judge(report: &DataReport) -> Vec<Finding> {
     }
     if !report.contradictions.is_empty() {
         let (i, j) = report.contradictions[0];
-        let evidence =
-            format!("{} training samples have the input of another and another target, such as {i} and {j}", report.contradictions.len());
+        let evidence = format!(
+            "{} training samples have the input of another and another target, such as {i} and {j}",
+            report.contradictions.len()
+        );
         let finding = Finding::new("contradictions", 0, evidence, report.contradictions.len() as f64);
         let advice = "One of the labels is wrong, or the inputs lack what tells them apart.";
         findings.push(finding.beyond("none", "after deepchecks, conflicting labels").advise(advice));
@@ -165,7 +167,9 @@ fn judge(report: &DataReport) -> Vec<Finding> {
     if share > 0.01 {
         let evidence = format!("{} of the training samples are copies of others", percent(share));
         let finding = Finding::new("duplicates", 0, evidence, share).certainty(Certainty::Possible);
-        findings.push(finding.beyond("1 %", "after cleanlab").advise("Keep one of each, unless they are meant to weigh more."));
+        findings.push(
+            finding.beyond("1 %", "after cleanlab").advise("Keep one of each, unless they are meant to weigh more."),
+        );
     }
     findings
 }
@@ -193,7 +197,8 @@ impl DataReport {
             let shown: Vec<String> = pairs.iter().take(3).map(|(i, j)| format!("{i} and {j}")).collect();
             shown.join("; ")
         };
-        let row = |name: &str, pairs: &[(usize, usize)]| vec![name.to_string(), number(pairs.len() as f64), example(pairs)];
+        let row =
+            |name: &str, pairs: &[(usize, usize)]| vec![name.to_string(), number(pairs.len() as f64), example(pairs)];
         let rows = [
             row("Copies within training", &self.duplicates),
             row("… with another target", &self.contradictions),
@@ -202,7 +207,10 @@ impl DataReport {
         ];
         let body = table("Duplicates", &["", "Pairs", "For example"], &rows);
         Figure::new(Section::Data, "Duplicates", body)
-            .what(format!("Samples that are there twice, among {} of training and {} of validation.", self.samples.0, self.samples.1))
+            .what(format!(
+                "Samples that are there twice, among {} of training and {} of validation.",
+                self.samples.0, self.samples.1
+            ))
             .healthy("None of the third kind: a score on samples that were learned says nothing.")
             .formula("near: distance to the nearest neighbour < 0.13 · its median")
             .source("cleanlab and deepchecks (the ideas)")

@@ -54,7 +54,10 @@ impl Path {
         };
         let mean = self.lengths.iter().sum::<f64>() / self.lengths.len().max(1) as f64;
         Figure::new(Section::Run, "Angles of the steps", chart.svg())
-            .what(format!("How each step's direction lies to that of the one before. A step's mean length is {}.", number(mean)))
+            .what(format!(
+                "How each step's direction lies to that of the one before. A step's mean length is {}.",
+                number(mean)
+            ))
             .healthy("Above 0 while it descends, around 0 later. Near −1 it jumps to and fro across a valley.")
             .formula("cos = Δw_t · Δw_{t−1} / (‖Δw_t‖ ‖Δw_{t−1}‖)")
             .source("Goodfellow et al. 2015, qualitatively characterizing neural network optimization problems")
@@ -159,7 +162,8 @@ pub fn filter_normalised(params: &ParamStore, seed: Seed) -> Result<Vec<(String,
                 values.iter_mut().for_each(|value| *value *= scale);
             }
         }
-        let value = Tensor::from_vec(values, dims, &Device::Cpu)?.to_dtype(param.dtype())?.to_device(params.device())?;
+        let value =
+            Tensor::from_vec(values, dims, &Device::Cpu)?.to_dtype(param.dtype())?.to_device(params.device())?;
         directions.push((param.name().to_string(), value));
     }
     Ok(directions)
@@ -170,12 +174,7 @@ pub fn filter_normalised(params: &ParamStore, seed: Seed) -> Result<Vec<(String,
 ///
 /// # Errors
 /// Those of `loss`.
-pub fn slice(
-    params: &ParamStore,
-    seed: Seed,
-    side: usize,
-    loss: impl Fn() -> Result<f64>,
-) -> Result<Vec<Vec<f64>>> {
+pub fn slice(params: &ParamStore, seed: Seed, side: usize, loss: impl Fn() -> Result<f64>) -> Result<Vec<Vec<f64>>> {
     let (a, b) = (filter_normalised(params, seed.child("a"))?, filter_normalised(params, seed.child("b"))?);
     let saved = Saved::new(params)?;
     let start = copies(params, &a)?;

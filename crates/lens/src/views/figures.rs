@@ -90,7 +90,8 @@ pub(crate) fn feature_maps(shown: &[Shown]) -> Vec<Figure> {
 
 fn feature_map(shown: &Shown) -> Figure {
     let [channels, height, width] = [shown.dims[0], shown.dims[1], shown.dims[2]];
-    let channel = |values: &[f32]| Picture { caption: String::new(), dims: [1, height, width], values: values.to_vec() };
+    let channel =
+        |values: &[f32]| Picture { caption: String::new(), dims: [1, height, width], values: values.to_vec() };
     let pictures: Vec<Picture> = shown.values.chunks((height * width).max(1)).take(channels).map(channel).collect();
     let gallery = Gallery {
         label: format!("{} channels that {} gives for one sample", pictures.len(), shown.path),
@@ -101,7 +102,10 @@ fn feature_map(shown: &Shown) -> Figure {
         headings: vec![],
     };
     Figure::new(Section::Learned, format!("What {} sees", shown.path), gallery.svg())
-        .what(format!("The first channels that this layer ({}) gives for one sample; each has its own scale.", shown.kind))
+        .what(format!(
+            "The first channels that this layer ({}) gives for one sample; each has its own scale.",
+            shown.kind
+        ))
         .healthy("Channels differ from each other. Ones of a single colour say nothing about this sample.")
         .source("Zeiler and Fergus 2014")
 }
@@ -131,7 +135,9 @@ pub(crate) fn hidden_state_figure(path: &str, kind: &str, steps: usize, features
     };
     Figure::new(Section::Learned, format!("Hidden states of {path}"), map.svg())
         .what(format!("The first units of this layer ({kind}), step by step along one sequence."))
-        .healthy("Units that move with the input, some quickly, some slowly. All red or blue: saturated; all white: dead.")
+        .healthy(
+            "Units that move with the input, some quickly, some slowly. All red or blue: saturated; all white: dead.",
+        )
         .source("Karpathy et al. 2015, Visualizing and understanding recurrent networks")
 }
 
@@ -148,14 +154,20 @@ pub(crate) fn worst(worst: &[Worst]) -> Option<Figure> {
         Gallery { label, pictures, columns: 3, palette: Palette::Grey, range: None, headings: vec![] }.svg()
     } else {
         let row = |w: &Worst| {
-            vec![w.index.to_string(), w.target.to_string(), w.predicted.to_string(), number(w.probability), number(w.loss)]
+            vec![
+                w.index.to_string(),
+                w.target.to_string(),
+                w.predicted.to_string(),
+                number(w.probability),
+                number(w.loss),
+            ]
         };
         let rows: Vec<Vec<String>> = worst.iter().map(row).collect();
         crate::report::table("Worst answers", &["Sample", "True", "Taken for", "p(true)", "Loss"], &rows)
     };
-    let figure = Figure::new(Section::Failures, "The worst answers", body)
-        .what(what)
-        .healthy("Samples that you would hesitate at, too. Clear ones point to wrong labels or to something that it never saw.");
+    let figure = Figure::new(Section::Failures, "The worst answers", body).what(what).healthy(
+        "Samples that you would hesitate at, too. Clear ones point to wrong labels or to something that it never saw.",
+    );
     Some(figure)
 }
 

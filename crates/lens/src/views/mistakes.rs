@@ -5,7 +5,7 @@ use glassbox_core::probe::Answer;
 use glassbox_core::{Result, TensorExt};
 use serde::{Deserialize, Serialize};
 
-use crate::record::{classes_of, Answers};
+use crate::record::{Answers, classes_of};
 
 /// Bins of the calibration, as in Guo et al. 2017.
 pub const BINS: usize = 15;

@@ -39,7 +39,8 @@ impl StateGradients {
             .map(|(t, norm)| ((last - t) as f64, norm.ln()))
             .collect();
         let count = points.len() as f64;
-        let (mx, my) = (points.iter().map(|p| p.0).sum::<f64>() / count, points.iter().map(|p| p.1).sum::<f64>() / count);
+        let (mx, my) =
+            (points.iter().map(|p| p.0).sum::<f64>() / count, points.iter().map(|p| p.1).sum::<f64>() / count);
         let covariance: f64 = points.iter().map(|(x, y)| (x - mx) * (y - my)).sum();
         covariance / points.iter().map(|(x, _)| (x - mx).powi(2)).sum::<f64>()
     }
@@ -49,7 +50,10 @@ impl StateGradients {
         let points = self.norms.iter().enumerate().map(|(t, norm)| (t as f64, *norm)).collect();
         let slope = self.slope();
         let chart = LineChart {
-            label: format!("Norm of the gradient of the loss with respect to each hidden state; slope {}", number(slope)),
+            label: format!(
+                "Norm of the gradient of the loss with respect to each hidden state; slope {}",
+                number(slope)
+            ),
             x: "step of the sequence".into(),
             y: "‖∂L/∂h‖".into(),
             curves: vec![Curve::new("norm", points)],
@@ -138,10 +142,12 @@ fn own_gradient(state: &[Tensor], loss: impl Fn(&[Tensor]) -> Result<Option<Tens
 
 fn gradients_of(objective: &Tensor, vars: &[Var]) -> Result<Vec<Tensor>> {
     let gradients = backward(objective)?;
-    let of = |var: &Var| Ok(match gradients.get(var.as_tensor())? {
-        Some(gradient) => gradient.detach(),
-        None => var.zeros_like()?,
-    });
+    let of = |var: &Var| {
+        Ok(match gradients.get(var.as_tensor())? {
+            Some(gradient) => gradient.detach(),
+            None => var.zeros_like()?,
+        })
+    };
     vars.iter().map(of).collect()
 }
 

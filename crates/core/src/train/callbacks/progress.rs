@@ -1,7 +1,7 @@
 //! A progress bar in a terminal, plain lines elsewhere.
 
-use crate::{Error, Result};
 use crate::train::{Callback, Run, Scores, StepReport};
+use crate::{Error, Result};
 
 /// Shows the run on standard error: in a terminal a bar with rate, remaining time, the loss with its course, scores and the
 /// newest warning (feature `progress`); elsewhere, or without the feature, a line for each epoch and each validation within one.
@@ -64,7 +64,8 @@ impl ProgressBar {
     fn status(&self) -> String {
         let loss = self.loss.map(|loss| format!("loss {loss:.4}")).unwrap_or_default();
         let (course, scores) = (self.course.draw(), self.scores.as_deref().unwrap_or_default());
-        let warning = self.warning.as_ref().map(|text| format!("  ! {}", text.chars().take(WARNING).collect::<String>()));
+        let warning =
+            self.warning.as_ref().map(|text| format!("  ! {}", text.chars().take(WARNING).collect::<String>()));
         format!("{loss} {course}  {scores}{}", warning.unwrap_or_default())
     }
 

@@ -23,8 +23,9 @@ fn network(record: &Record) -> Option<Figure> {
     };
     let rows: Vec<Vec<String>> = network.layers.iter().map(row).collect();
     let body = table("Layers of the network", &["Layer", "Type", "Output", "Parameters"], &rows);
-    let figure = Figure::new(Section::BeforeTraining, "The network", body)
-        .what("Every layer in the order of the forward, with the shape of its output (batch first) and its own parameters.");
+    let figure = Figure::new(Section::BeforeTraining, "The network", body).what(
+        "Every layer in the order of the forward, with the shape of its output (batch first) and its own parameters.",
+    );
     Some(figure)
 }
 
@@ -63,8 +64,12 @@ fn initial_values(record: &Record) -> Option<Figure> {
         unit: String::new(),
     };
     let figure = Figure::new(Section::BeforeTraining, "Initial values", chart.svg())
-        .what("The variance of each weight's initial values times the number of its inputs: how much it grows a signal.")
-        .healthy("1 (Xavier) to 2 (He, for ReLU) keeps the signal; PyTorch's default is 1/3. All of about the same size.")
+        .what(
+            "The variance of each weight's initial values times the number of its inputs: how much it grows a signal.",
+        )
+        .healthy(
+            "1 (Xavier) to 2 (He, for ReLU) keeps the signal; PyTorch's default is 1/3. All of about the same size.",
+        )
         .formula("Var(w) · fan-in")
         .source("Glorot and Bengio 2010; He et al. 2015");
     Some(figure)

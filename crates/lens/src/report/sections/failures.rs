@@ -18,7 +18,8 @@ fn confusion(answers: &Answers) -> Option<Figure> {
     let (left, top) = (30.0, 30.0);
     let size = (WIDTH - left - 6.0) / classes as f64;
     let height = size.min(26.0);
-    let mut canvas = Canvas::new(top + height * classes as f64 + 8.0, &format!("Confusion matrix of {classes} classes"));
+    let mut canvas =
+        Canvas::new(top + height * classes as f64 + 8.0, &format!("Confusion matrix of {classes} classes"));
     canvas.text(left + size * classes as f64 / 2.0, 11.0, "predicted class", Anchor::Middle, "faint small");
     canvas.text(2.0, 22.0, "true", Anchor::Start, "faint small");
     let every = (16.0 / size).ceil().max(1.0) as usize;
@@ -87,10 +88,7 @@ fn calibration(answers: &Answers) -> Option<Figure> {
         label: format!("Accuracy against confidence in 15 bins; expected calibration error {error}"),
         x: "confidence".into(),
         y: "share of right answers".into(),
-        curves: vec![
-            Curve::new("measured", points),
-            Curve::new("calibrated", vec![(0.0, 0.0), (1.0, 1.0)]),
-        ],
+        curves: vec![Curve::new("measured", points), Curve::new("calibrated", vec![(0.0, 0.0), (1.0, 1.0)])],
         ..LineChart::default()
     };
     let figure = Figure::new(Section::Failures, format!("Calibration (ECE {error})"), chart.svg())

@@ -71,7 +71,9 @@ fn gradients(record: &Record) -> Figure {
     let of = |v: &Vitals, name: &str| log(param(v, name).map(|p| p.gradient_norm));
     Figure::new(Section::Layers, "Gradient norms", map(record, label, weights(record), "‖g‖", of).svg())
         .what("How long the gradient of each weight is, from the first layer (top) to the last. Grey: 0 or not finite.")
-        .healthy("Rows of similar colour. Where the top is a thousandth of the bottom, the gradient vanishes on its way.")
+        .healthy(
+            "Rows of similar colour. Where the top is a thousandth of the bottom, the gradient vanishes on its way.",
+        )
         .formula("‖g‖ = (Σ g²)^½")
         .source("AutoTrainer (Zhang et al., ICSE 2021)")
 }
@@ -99,12 +101,7 @@ fn activations(record: &Record) -> Figure {
         .source("Glorot and Bengio 2010")
 }
 
-fn shares(
-    record: &Record,
-    title: &str,
-    label: &str,
-    share: fn(&LayerVitals) -> Option<f64>,
-) -> Option<Figure> {
+fn shares(record: &Record, title: &str, label: &str, share: fn(&LayerVitals) -> Option<f64>) -> Option<Figure> {
     let first = record.vitals.first()?;
     let has = |path: &String| layer(first, path).is_some_and(|l| share(l).is_some());
     let rows: Vec<String> = record.network.layers.iter().map(|l| l.path.clone()).filter(has).take(ROWS).collect();
@@ -120,7 +117,9 @@ fn shares(
 fn dead(record: &Record) -> Option<Figure> {
     let label = "Share of units of each ReLU layer that no sample of the batch makes fire";
     let figure = shares(record, "Dead units", label, |l| l.dead)?
-        .what("The share of each ReLU layer's units that fire for no sample of the batch: their weights get no gradient.")
+        .what(
+            "The share of each ReLU layer's units that fire for no sample of the batch: their weights get no gradient.",
+        )
         .healthy("Dark: below a tenth. Above a half, the layer is dying.")
         .formula("units with max over batch and places of y ≤ 0, over all units")
         .source("CS231n; AutoTrainer (Zhang et al., ICSE 2021)");
@@ -155,7 +154,8 @@ fn histogram(record: &Record, path: &str, kind: &str) -> Option<Figure> {
     if !(low < high) {
         return None;
     }
-    let spread: Vec<Vec<f64>> = own.iter().map(|h| h.map_or(vec![f64::NAN; BINS], |h| respread(h, low, high))).collect();
+    let spread: Vec<Vec<f64>> =
+        own.iter().map(|h| h.map_or(vec![f64::NAN; BINS], |h| respread(h, low, high))).collect();
     // The highest interval stands at the top. The colour is the square root of the share, so that tails are seen.
     let values = (0..BINS).rev().flat_map(|bin| spread.iter().map(move |s| s[bin].sqrt() as f32)).collect();
     let name = |bin: usize| {
@@ -163,8 +163,11 @@ fn histogram(record: &Record, path: &str, kind: &str) -> Option<Figure> {
         if bin % 4 == 2 { crate::rules::number(value) } else { String::new() }
     };
     let mut map = HeatMap {
-        label: format!("Distribution of the outputs of {path} over the recorded steps, from {} to {}",
-            crate::rules::number(low), crate::rules::number(high)),
+        label: format!(
+            "Distribution of the outputs of {path} over the recorded steps, from {} to {}",
+            crate::rules::number(low),
+            crate::rules::number(high)
+        ),
         rows: (0..BINS).rev().map(name).collect(),
         values,
         x: (columns.first()?.step as f64, columns.last()?.step as f64, "step".into()),
