@@ -15,7 +15,7 @@ pub struct RunArgs {
     /// Where the data is, for examples that have none of their own
     #[arg(long)]
     pub data: Option<PathBuf>,
-    /// Folder of the run: config.json, metrics.jsonl, model.safetensors, checkpoints/
+    /// Folder of the run: config.json, metrics.jsonl, lens.jsonl, report.html, model.safetensors, checkpoints/
     #[arg(long)]
     pub out: PathBuf,
     /// Where all random numbers start: the same seed gives the same bits
@@ -42,6 +42,9 @@ pub struct RunArgs {
     /// No progress and no tables, just the result
     #[arg(long)]
     pub quiet: bool,
+    /// No look inside: neither lens.jsonl nor report.html, no diagnosis
+    #[arg(long)]
+    pub no_report: bool,
 }
 
 /// What differs between the examples' flags.
@@ -77,6 +80,9 @@ impl RunArgs {
             .with(Checkpoints::every_epoch());
         if let Some(steps) = self.steps {
             trainer = trainer.steps(steps);
+        }
+        if !self.no_report {
+            trainer = trainer.with(Lens::default());
         }
         Ok(if self.quiet { trainer } else { trainer.with(ProgressBar::default()) })
     }

@@ -38,6 +38,8 @@ pub mod prelude {
     pub use glassbox_cnn::*;
     #[cfg(feature = "data")]
     pub use glassbox_data as data;
+    #[cfg(feature = "lens")]
+    pub use glassbox_lens::{Lens, Taps, preflight};
     #[cfg(feature = "rnn")]
     pub use glassbox_rnn::*;
 
