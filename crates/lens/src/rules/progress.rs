@@ -20,16 +20,16 @@ pub(super) fn overfitting(record: &Record) -> Vec<Finding> {
     let rising =
         last.len() == PATIENCE && last.windows(2).filter(|pair| pair[1].1 >= pair[0].1).count() >= PATIENCE - 2;
     let overfits = rising && last.iter().all(|v| gap(v) > 0.1 && v.1 > 1.25 * best);
-    let Some((newest, loss)) = last.last().filter(|_| overfits) else { return vec![] };
+    let Some(&(newest, loss)) = last.last().filter(|_| overfits) else { return vec![] };
     let evidence = format!(
         "the validation loss is {} and rising since step {} (best {}), the training loss {}",
-        number(*loss),
+        number(loss),
         losses[best_at].0.step,
         number(best),
         number(newest.training_loss)
     );
     vec![
-        Finding::new("overfitting", newest.step, evidence, gap(&(newest, *loss)))
+        Finding::new("overfitting", newest.step, evidence, gap(&(newest, loss)))
             .beyond(
                 "(validation − training) / training > 0.1 in 3 evaluations, and a quarter above the best",
                 "SageMaker Debugger, overfit",

@@ -184,7 +184,7 @@ pub fn slice(params: &ParamStore, seed: Seed, side: usize, loss: impl Fn() -> Re
         for y in 0..side {
             let mut row = vec![];
             for x in 0..side {
-                go(params, &start, &[(place(x), &a), (place(y), &b)])?;
+                go(params, &start, &[(place(x), a.as_slice()), (place(y), b.as_slice())])?;
                 row.push(loss()?);
             }
             rows.push(row);

@@ -176,7 +176,7 @@ fn histogram(record: &Record, path: &str, kind: &str) -> Option<Figure> {
         palette: Palette::Viridis,
         log: false,
     };
-    map.range = Some((0.0, 1.0f64.max(0.0).min(highest(&map.values))));
+    map.range = Some((0.0, highest(&map.values)));
     let figure = Figure::new(Section::Layers, format!("{path} ({kind})"), map.svg())
         .what("How this layer's outputs are distributed, step by step: each column is a histogram.")
         .healthy("A band that stays or widens slowly. One that narrows to a line carries nothing; one that runs away explodes.")
