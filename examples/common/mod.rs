@@ -1,6 +1,7 @@
 //! What the training examples share: their flags, the trainer that these describe, and the line with the result.
 #![allow(dead_code)] // Each example uses a part of it.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -42,6 +43,9 @@ pub struct RunArgs {
     /// No progress and no tables, just the result
     #[arg(long)]
     pub quiet: bool,
+    /// The run in a full-screen view of the terminal, in place of the progress bar
+    #[arg(long, conflicts_with_all = ["quiet", "no_report"])]
+    pub dashboard: bool,
     /// No look inside: neither lens.jsonl nor report.html, no diagnosis
     #[arg(long)]
     pub no_report: bool,
@@ -81,10 +85,12 @@ impl RunArgs {
         if let Some(steps) = self.steps {
             trainer = trainer.steps(steps);
         }
+        let full_screen = self.dashboard && std::io::stderr().is_terminal();
         if !self.no_report {
-            trainer = trainer.with(Lens::default());
+            let lens = Lens::default();
+            trainer = trainer.with(if full_screen { lens.dashboard() } else { lens });
         }
-        Ok(if self.quiet { trainer } else { trainer.with(ProgressBar::default()) })
+        Ok(if self.quiet || full_screen { trainer } else { trainer.with(ProgressBar::default()) })
     }
 }
 

@@ -7,6 +7,8 @@ use glassbox_core::probe::Answer;
 use glassbox_core::train::{Run, Scores, StepReport};
 use glassbox_core::{Callback, Error, Probe, Result, Seen, State};
 
+#[cfg(feature = "dashboard")]
+use crate::dashboard::Dashboard;
 use crate::non_finite::{FirstNonFinite, GradientCheck};
 use crate::record::{Answers, LensFile, Line, Record, Recorder, Shown};
 use crate::report::{Figure, Report, Views};
@@ -43,6 +45,8 @@ pub struct Lens {
     events: Option<EventFile>,
     watching: Option<(u64, Arc<Recorder>)>,
     answers: Option<Arc<AnswerProbe>>,
+    #[cfg(feature = "dashboard")]
+    dashboard: Option<Dashboard>,
 }
 
 impl Default for Lens {
@@ -67,6 +71,8 @@ impl Lens {
             events: None,
             watching: None,
             answers: None,
+            #[cfg(feature = "dashboard")]
+            dashboard: None,
         }
     }
 
@@ -78,6 +84,13 @@ impl Lens {
     /// Writes the metrics and vital signs for TensorBoard, too: `events.out.tfevents.*` in the folder of the run.
     pub fn tensorboard(self) -> Self {
         Self { tensorboard: true, ..self }
+    }
+
+    /// Shows the run in a full-screen view of the terminal behind standard error: its loss, scores, layers and findings.
+    /// Where standard error is no terminal, nothing is shown. It takes the place of a progress bar.
+    #[cfg(feature = "dashboard")]
+    pub fn dashboard(self) -> Self {
+        Self { dashboard: Some(Dashboard::default()), ..self }
     }
 
     /// Ends the run at the very step whose gradients are not all finite, before they reach the parameters: one more reading
@@ -157,11 +170,24 @@ impl Lens {
         Ok(())
     }
 
+    #[cfg(feature = "dashboard")]
+    fn show(&mut self, run: &Run) {
+        if let Some(dashboard) = &mut self.dashboard {
+            dashboard.show(run, &self.record);
+        }
+    }
+
+    #[cfg(not(feature = "dashboard"))]
+    #[allow(clippy::unused_self)] // There is nothing to show it on.
+    fn show(&mut self, _: &Run) {}
+
     fn write(&mut self, line: &Line) -> Result<()> {
         self.file.as_mut().map_or(Ok(()), |file| file.append(line))
     }
 
     fn write_report(&mut self, run: &Run) -> Result<()> {
+        #[cfg(feature = "dashboard")]
+        self.dashboard.iter_mut().for_each(|dashboard| dashboard.end(run));
         if let Some(events) = &mut self.events {
             events.flush()?;
         }
@@ -193,6 +219,8 @@ impl Callback for Lens {
         run.watch_failure(Arc::new(FirstNonFinite::of(stores, Some(replay))));
         self.watch_next(run);
         self.watch_validation(run);
+        #[cfg(feature = "dashboard")]
+        self.dashboard.iter_mut().for_each(|dashboard| dashboard.start(run));
         Ok(())
     }
 
@@ -203,6 +231,7 @@ impl Callback for Lens {
         }
         self.finish_step(run, report)?;
         self.watch_next(run);
+        self.show(run);
         Ok(())
     }
 
@@ -222,7 +251,9 @@ impl Callback for Lens {
             }
         }
         self.watch_validation(run);
-        self.diagnose(run)
+        self.diagnose(run)?;
+        self.show(run);
+        Ok(())
     }
 
     fn epoch_end(&mut self, run: &mut Run, loss: f64) -> Result<()> {

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "dashboard")]
+mod dashboard;
 pub mod inspect;
 mod lens;
 mod non_finite;
