@@ -7,6 +7,7 @@ mod chart;
 mod compare;
 mod figure;
 mod heat;
+mod own;
 mod page;
 mod png;
 mod sections;
