@@ -101,7 +101,7 @@ fn filters(name: &str, tensor: &Tensor, [_, input, height, width]: [usize; 4]) -
         values: filter[..channels * size].to_vec(),
     };
     let pictures: Vec<Picture> = values.chunks(input * size).take(32).map(filter).collect();
-    let bound = values.iter().fold(0f32, |bound, x| bound.max(x.abs())).into();
+    let bound: f64 = values.iter().fold(0f32, |bound, x| bound.max(x.abs())).into();
     let label = format!("{} filters of {name}", pictures.len());
     let range = Some((-bound, bound));
     let gallery = Gallery { label, pictures, columns: 8, palette: Palette::Diverging, range, headings: vec![] };
@@ -114,7 +114,7 @@ fn matrix(name: &str, tensor: &Tensor, rows: usize, columns: usize) -> Result<Fi
     let (shown, across) = (rows.min(SIDE), columns.min(SIDE));
     let corner = tensor.narrow(0, 0, shown)?.narrow(1, 0, across)?;
     let values = with_values(&corner, <[f32]>::to_vec)?;
-    let bound = values.iter().filter(|x| x.is_finite()).fold(0f32, |bound, x| bound.max(x.abs())).into();
+    let bound: f64 = values.iter().filter(|x| x.is_finite()).fold(0f32, |bound, x| bound.max(x.abs())).into();
     let map = HeatMap {
         label: format!("The first {shown} rows and {across} columns of {name}"),
         rows: vec![String::new(); shown],

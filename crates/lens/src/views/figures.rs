@@ -61,7 +61,7 @@ pub(crate) fn filters(stores: &[ParamStore]) -> Result<Vec<Figure>> {
                 values: filter[..channels * size].to_vec(),
             };
             let pictures: Vec<Picture> = values.chunks(input * size).take(FILTERS).map(filter).collect();
-            let bound = values.iter().fold(0f32, |bound, x| bound.max(x.abs())).into();
+            let bound: f64 = values.iter().fold(0f32, |bound, x| bound.max(x.abs())).into();
             let gallery = Gallery {
                 label: format!("{} of the {out} filters of {}", pictures.len(), param.name()),
                 pictures,
