@@ -10,6 +10,7 @@ use std::time::Instant;
 use clap::Parser;
 use common::{Defaults, RunArgs};
 use glassbox::dataset::Position;
+use glassbox::lens::Report;
 use glassbox::prelude::*;
 use glassbox::train::checkpoint::{self, Keep};
 use glassbox::{Gradients, State};
@@ -94,6 +95,10 @@ fn example() -> anyhow::Result<()> {
         checkpoint::write(&dir.checkpoints(), step, &roles, &state, Keep::default())?;
     }
     params.save(dir.file("model.safetensors"))?;
+    if !run.no_report {
+        // Of the metrics alone: what goes on inside is seen by the trainer's callback.
+        Report::of_run(dir.path())?.save(&dir.file("report.html"))?;
+    }
     common::print_result(&[("accuracy", accuracy.compute()?)], started.elapsed().as_secs_f64());
     Ok(())
 }

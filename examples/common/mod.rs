@@ -4,6 +4,7 @@
 pub mod judge;
 pub mod translation;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -18,7 +19,7 @@ pub struct RunArgs {
     /// Where the data is, for examples that have none of their own
     #[arg(long)]
     pub data: Option<PathBuf>,
-    /// Folder of the run: config.json, metrics.jsonl, model.safetensors, checkpoints/
+    /// Folder of the run: config.json, metrics.jsonl, lens.jsonl, report.html, model.safetensors, checkpoints/
     #[arg(long)]
     pub out: PathBuf,
     /// Where all random numbers start: the same seed gives the same bits
@@ -45,6 +46,12 @@ pub struct RunArgs {
     /// No progress and no tables, just the result
     #[arg(long)]
     pub quiet: bool,
+    /// The run in a full-screen view of the terminal, in place of the progress bar
+    #[arg(long, conflicts_with_all = ["quiet", "no_report"])]
+    pub dashboard: bool,
+    /// No look inside: neither lens.jsonl nor report.html, no diagnosis
+    #[arg(long)]
+    pub no_report: bool,
 }
 
 /// What differs between the examples' flags.
@@ -81,7 +88,12 @@ impl RunArgs {
         if let Some(steps) = self.steps {
             trainer = trainer.steps(steps);
         }
-        Ok(if self.quiet { trainer } else { trainer.with(ProgressBar::default()) })
+        let full_screen = self.dashboard && std::io::stderr().is_terminal();
+        if !self.no_report {
+            let lens = Lens::default();
+            trainer = trainer.with(if full_screen { lens.dashboard() } else { lens });
+        }
+        Ok(if self.quiet || full_screen { trainer } else { trainer.with(ProgressBar::default()) })
     }
 }
 

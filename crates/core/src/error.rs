@@ -85,6 +85,24 @@ impl Error {
         Self::Io { path: path.as_ref().to_path_buf(), source }
     }
 
+    /// What is not finite, at which step, where this is [`NonFinite`](Self::NonFinite), in a layer or outside.
+    pub fn non_finite(&self) -> Option<(&str, u64)> {
+        match self {
+            Self::At { source, .. } => source.non_finite(),
+            Self::NonFinite { what, step, .. } => Some((what, *step)),
+            _ => None,
+        }
+    }
+
+    /// The [`NonFinite`](Self::NonFinite) that this is, without the layer in which it was found.
+    pub(crate) fn into_non_finite(self) -> Option<Self> {
+        match self {
+            Self::At { source, .. } => source.into_non_finite(),
+            Self::NonFinite { .. } => Some(self),
+            _ => None,
+        }
+    }
+
     /// Adds the layer's path, unless the error already says where: paths are absolute, so the innermost one is right.
     pub fn at(self, path: &str) -> Self {
         match self {

@@ -1,11 +1,10 @@
 //! Names by pattern: `*` stands for any text, the empty one included.
 
-/// Whether `name` matches `pattern`.
+/// Whether `name` matches `pattern`, as in [`ParamStore::freeze`](crate::ParamStore::freeze).
 ///
 /// ```
 /// use glassbox_core::pattern::matches;
-/// assert!(matches("encoder.*.weight", "encoder.2.attn.q.weight"));
-/// assert!(!matches("encoder.*.weight", "decoder.2.attn.q.weight"));
+/// assert!(matches("encoder.*.weight", "encoder.0.attn.weight") && !matches("encoder.*", "decoder.0"));
 /// ```
 pub fn matches(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');

@@ -5,10 +5,16 @@ use std::sync::Arc;
 use candle_core::backend::{BackendDevice, BackendStorage};
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, MetalStorage, Shape, Tensor};
 
-use crate::{Pass, Result};
+use crate::{Gradients, Pass, Result};
 
 /// Watches the layers of a pass. A probe changes no bit of the result.
 pub trait Probe: Send + Sync {
+    /// Whether the layers are to be shown. A probe that only wants the parameters' gradients and the answers says no, and
+    /// the layers run as fast as unwatched.
+    fn watches_layers(&self) -> bool {
+        true
+    }
+
     /// Called after each built-in layer's forward.
     ///
     /// # Errors
@@ -28,6 +34,68 @@ pub trait Probe: Send + Sync {
     fn gradient(&self, path: &str, gradient: &Tensor) -> Result<()> {
         let _ = (path, gradient);
         Ok(())
+    }
+
+    /// Called by an [`Update`](crate::train::Update) before it changes the parameters, with their gradients as the backward
+    /// left them.
+    ///
+    /// # Errors
+    /// The probe's own; it ends the step.
+    fn param_gradients(&self, gradients: &Gradients) -> Result<()> {
+        let _ = gradients;
+        Ok(())
+    }
+
+    /// Called with what the model answered to a batch of training or validation, where the step is a
+    /// [`SupervisedStep`](crate::SupervisedStep).
+    ///
+    /// # Errors
+    /// The probe's own; it ends the step.
+    fn answer(&self, answer: &Answer<'_>) -> Result<()> {
+        let _ = answer;
+        Ok(())
+    }
+}
+
+/// What a model answered to a batch, as a [`Probe`] sees it.
+pub struct Answer<'a> {
+    /// What it was given, where that is one tensor.
+    pub input: Option<&'a Tensor>,
+    /// Its outputs, as the loss takes them.
+    pub outputs: &'a Tensor,
+    /// What they should be.
+    pub targets: &'a Tensor,
+    /// Whether the batch is one of training.
+    pub training: bool,
+}
+
+/// Several probes as one; each sees everything.
+pub(crate) struct Probes(pub Vec<Arc<dyn Probe>>);
+
+impl Probe for Probes {
+    fn watches_layers(&self) -> bool {
+        self.0.iter().any(|probe| probe.watches_layers())
+    }
+
+    fn output(&self, seen: &Seen<'_>) -> Result<()> {
+        self.0.iter().filter(|probe| probe.watches_layers()).try_for_each(|probe| probe.output(seen))
+    }
+
+    fn wants_gradient(&self, path: &str) -> bool {
+        self.0.iter().any(|probe| probe.wants_gradient(path))
+    }
+
+    fn gradient(&self, path: &str, gradient: &Tensor) -> Result<()> {
+        let mut wanting = self.0.iter().filter(|probe| probe.wants_gradient(path));
+        wanting.try_for_each(|probe| probe.gradient(path, gradient))
+    }
+
+    fn param_gradients(&self, gradients: &Gradients) -> Result<()> {
+        self.0.iter().try_for_each(|probe| probe.param_gradients(gradients))
+    }
+
+    fn answer(&self, answer: &Answer<'_>) -> Result<()> {
+        self.0.iter().try_for_each(|probe| probe.answer(answer))
     }
 }
 

@@ -38,6 +38,8 @@ pub mod prelude {
     pub use glassbox_cnn::*;
     #[cfg(feature = "data")]
     pub use glassbox_data as data;
+    #[cfg(feature = "lens")]
+    pub use glassbox_lens::{Lens, Taps, preflight};
     #[cfg(feature = "rnn")]
     pub use glassbox_rnn::*;
 
@@ -52,4 +54,43 @@ mod documents {
 
     #[doc = include_str!("../../../docs/adding-a-layer.md")]
     struct AddingALayer;
+
+    /// The book.
+    mod book {
+        #[doc = include_str!("../../../docs/book/src/README.md")]
+        struct Start;
+
+        #[doc = include_str!("../../../docs/book/src/neuron.md")]
+        struct Neuron;
+
+        #[doc = include_str!("../../../docs/book/src/layers.md")]
+        struct Layers;
+
+        #[doc = include_str!("../../../docs/book/src/loss.md")]
+        struct Loss;
+
+        #[doc = include_str!("../../../docs/book/src/backpropagation.md")]
+        struct Backpropagation;
+
+        #[doc = include_str!("../../../docs/book/src/descent.md")]
+        struct Descent;
+
+        #[doc = include_str!("../../../docs/book/src/convolution.md")]
+        struct Convolution;
+
+        #[doc = include_str!("../../../docs/book/src/recurrence.md")]
+        struct Recurrence;
+
+        #[doc = include_str!("../../../docs/book/src/adversaries.md")]
+        struct Adversaries;
+
+        #[doc = include_str!("../../../docs/book/src/attention.md")]
+        struct Attention;
+
+        #[doc = include_str!("../../../docs/book/src/overfitting.md")]
+        struct Overfitting;
+
+        #[doc = include_str!("../../../docs/book/src/little.md")]
+        struct Little;
+    }
 }

@@ -1,9 +1,9 @@
 //! Who watches the loop.
 
 use super::{Run, Scores, StepReport};
-use crate::{Result, State};
+use crate::{Error, Result, State};
 
-/// Watches a run at six points; every hook does nothing unless it is written. Callbacks are called in the order in which
+/// Watches a run at seven points; every hook does nothing unless it is written. Callbacks are called in the order in which
 /// they were registered; an error ends the run.
 #[allow(unused_variables)]
 pub trait Callback: Send {
@@ -55,6 +55,14 @@ pub trait Callback: Send {
     /// # Errors
     /// The callback's own.
     fn fit_end(&mut self, run: &mut Run) -> Result<()> {
+        Ok(())
+    }
+
+    /// Instead of [`fit_end`](Self::fit_end) where a step failed: the run ends with `error`, whatever happens here.
+    ///
+    /// # Errors
+    /// The callback's own; nobody is told.
+    fn fit_failed(&mut self, run: &mut Run, error: &Error) -> Result<()> {
         Ok(())
     }
 

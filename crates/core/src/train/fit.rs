@@ -29,17 +29,8 @@ impl Fit {
         trainer.expect_limits(total_steps)?;
         let seed = trainer.seed.child("step");
         let progress = Progress { step: 0, epoch: 1, steps_per_epoch, total_steps, last_of_epoch: false, seed };
-        let run = Run {
-            progress,
-            total_epochs: total_steps.map(|total| total.div_ceil(steps_per_epoch)),
-            dir: trainer.dir.clone(),
-            seconds: 0.0,
-            best: None,
-            resumed: false,
-            params: step.params(),
-            stop: None,
-            checkpoint: None,
-        };
+        let total_epochs = total_steps.map(|total| total.div_ceil(steps_per_epoch));
+        let run = Run::new(progress, total_epochs, trainer.dir.clone(), step.params());
         let (position, scores, epoch_loss) = Default::default();
         Ok(Self { run, position, scores, seed, epoch_loss, started: Instant::now(), seconds_before: 0.0 })
     }
@@ -104,7 +95,9 @@ impl Fit {
     pub fn with_last_good(&self, error: Error) -> Error {
         match error {
             Error::NonFinite { what, value, step, last_good: None } => {
-                Error::NonFinite { what, value, step, last_good: checkpoint::newest(&self.run.dir.checkpoints()) }
+                let (step, last_good) =
+                    (step.max(self.run.progress.step), checkpoint::newest(&self.run.dir.checkpoints()));
+                Error::NonFinite { what, value, step, last_good }
             }
             other => other,
         }

@@ -1,12 +1,14 @@
 //! Training on pairs of sequences.
 
+use std::sync::Arc;
+
 use candle_core::{D, DType, Device, Tensor};
 
 use super::{Progress, Score, Scores, StepReport, TrainStep, Update};
 use crate::dataset::Padded;
 use crate::loss::{CrossEntropy, Loss};
 use crate::metric::Mean;
-use crate::{Error, GradTransform, Optimizer, ParamStore, Pass, Result, Schedule, Seed, State, TensorExt};
+use crate::{Error, GradTransform, Optimizer, ParamStore, Pass, Probe, Result, Schedule, Seed, State, TensorExt};
 
 /// A model that says a target's next token from a source and the tokens before it: what a [`Seq2seqStep`] trains.
 pub trait Seq2seqModel: Send {
@@ -93,7 +95,7 @@ impl<M: Seq2seqModel> Seq2seqStep<M> {
         match share {
             1.0 => Ok(right),
             share if (0.0..1.0).contains(&share) => {
-                let said = self.model.logits(source, &right, &Pass::eval())?.argmax(D::Minus1)?;
+                let said = self.model.logits(source, &right, &self.update.validation_pass())?.argmax(D::Minus1)?;
                 mixed(&right, &said, share, progress.seed.child("teacher forcing"))
             }
             share => Err(Error::invalid("share of teacher forcing", "from 0 to 1", share)),
@@ -145,7 +147,7 @@ impl<M: Seq2seqModel> TrainStep for Seq2seqStep<M> {
     fn train(&mut self, (source, target): &Self::Batch, progress: &Progress) -> Result<StepReport> {
         let (inputs, labels) = inputs_and_labels(target)?;
         let inputs = self.given(source, inputs, progress)?;
-        let logits = self.model.logits(source, &inputs, &Pass::train(progress.seed))?;
+        let logits = self.model.logits(source, &inputs, &self.update.pass(progress))?;
         let (loss, values) = self.update.step(&self.loss.forward(&logits, &labels)?, progress)?;
         let samples = count(&labels, self.model.pad())?;
         Ok(StepReport { loss, samples, values })
@@ -153,7 +155,7 @@ impl<M: Seq2seqModel> TrainStep for Seq2seqStep<M> {
 
     fn validate(&mut self, (source, target): &Self::Batch) -> Result<()> {
         let (inputs, labels) = inputs_and_labels(target)?;
-        let logits = self.model.logits(source, &inputs, &Pass::eval())?;
+        let logits = self.model.logits(source, &inputs, &self.update.validation_pass())?;
         let loss = self.plain_loss.forward(&logits, &labels)?.to_f64()?;
         self.validation_loss.update(loss, count(&labels, self.model.pad())? as f64);
         Ok(())
@@ -168,6 +170,10 @@ impl<M: Seq2seqModel> TrainStep for Seq2seqStep<M> {
 
     fn exchange_weights(&mut self) -> Result<()> {
         self.update.exchange_weights()
+    }
+
+    fn watch(&mut self, probe: Option<Arc<dyn Probe>>) {
+        self.update.watch(probe);
     }
 
     fn params(&self) -> Vec<(&'static str, ParamStore)> {

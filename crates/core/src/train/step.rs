@@ -1,9 +1,11 @@
 //! One step of training, whatever the procedure.
 
+use std::sync::Arc;
+
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ParamStore, Result, Seed, State};
+use crate::{Error, ParamStore, Probe, Result, Seed, State};
 
 /// Where a run stands when a step is taken.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +58,12 @@ pub trait TrainStep: Send {
     /// A device that fails.
     fn exchange_weights(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    /// From now on `probe` watches the passes, or nobody. A step that holds an [`Update`](super::Update) tells it, and
+    /// takes its passes from there; one that does neither cannot be watched.
+    fn watch(&mut self, probe: Option<Arc<dyn Probe>>) {
+        let _ = probe;
     }
 
     /// The parameters by role: one store called `model`, or several such as `generator` and `critic`.

@@ -1,13 +1,15 @@
 //! Training a model on inputs with targets.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
 use super::{Progress, Score, Scores, StepReport, TrainStep, Update};
 use crate::metric::Mean;
+use crate::probe::Answer;
 use crate::{
-    Batch, GradTransform, Layer, Loss, Metric, Optimizer, ParamStore, Pass, Result, Schedule, State, TensorExt,
+    Batch, GradTransform, Layer, Loss, Metric, Optimizer, ParamStore, Pass, Probe, Result, Schedule, State, TensorExt,
 };
 
 /// A model that learns targets from inputs, given batches of type `B`.
@@ -36,11 +38,22 @@ pub trait Supervised<B = Batch>: Send {
     /// # Errors
     /// A batch that does not suit the model.
     fn answer(&self, batch: &B, pass: &Pass) -> Result<(Tensor, Tensor)>;
+
+    /// What the model is given of a batch, for those who watch: a sample for each of the outputs. None where that is not
+    /// one tensor.
+    fn input<'a>(&self, batch: &'a B) -> Option<&'a Tensor> {
+        let _ = batch;
+        None
+    }
 }
 
 impl<M: Layer> Supervised for M {
     fn answer(&self, batch: &Batch, pass: &Pass) -> Result<(Tensor, Tensor)> {
         Ok((self.forward(&batch.input, pass)?, batch.target.clone()))
+    }
+
+    fn input<'a>(&self, batch: &'a Batch) -> Option<&'a Tensor> {
+        Some(&batch.input)
     }
 }
 
@@ -92,6 +105,16 @@ impl<M: Supervised<B>, L: Loss, B> SupervisedStep<M, L, B> {
     pub fn model(&self) -> &M {
         &self.model
     }
+
+    /// The model's answer to a batch, shown to whoever watches.
+    fn answer(&self, batch: &B, pass: &Pass) -> Result<(Tensor, Tensor)> {
+        let (outputs, targets) = self.model.answer(batch, pass)?;
+        if let Some(probe) = self.update.probe() {
+            let (input, training) = (self.model.input(batch), pass.is_training());
+            probe.answer(&Answer { input, outputs: &outputs, targets: &targets, training })?;
+        }
+        Ok((outputs, targets))
+    }
 }
 
 impl<M, L, B> TrainStep for SupervisedStep<M, L, B>
@@ -107,14 +130,14 @@ where
     }
 
     fn train(&mut self, batch: &B, progress: &Progress) -> Result<StepReport> {
-        let (outputs, targets) = self.model.answer(batch, &Pass::train(progress.seed))?;
+        let (outputs, targets) = self.answer(batch, &self.update.pass(progress))?;
         let loss = self.loss.forward(&outputs, &targets)?;
         let (value, values) = self.update.step(&loss, progress)?;
         Ok(StepReport { loss: value, samples: targets.dim(0)?, values })
     }
 
     fn validate(&mut self, batch: &B) -> Result<()> {
-        let (outputs, targets) = self.model.answer(batch, &Pass::eval())?;
+        let (outputs, targets) = self.answer(batch, &self.update.validation_pass())?;
         let loss = self.loss.forward(&outputs, &targets)?.to_f64()?;
         self.validation_loss.update(loss, targets.dim(0)? as f64);
         self.metrics.iter_mut().try_for_each(|metric| metric.update(&outputs, &targets))
@@ -134,6 +157,10 @@ where
 
     fn exchange_weights(&mut self) -> Result<()> {
         self.update.exchange_weights()
+    }
+
+    fn watch(&mut self, probe: Option<Arc<dyn Probe>>) {
+        self.update.watch(probe);
     }
 
     fn params(&self) -> Vec<(&'static str, ParamStore)> {

@@ -172,7 +172,11 @@ impl Trainer {
             };
             let batch = epoch.next().unwrap_or_else(|| Err(Error::invalid("loader", "another batch", "none")))?;
             fit.start_step();
-            let report = on_pool(|| step.train(&batch, &fit.run.progress)).map_err(|e| fit.with_last_good(e))?;
+            step.watch(fit.run.watching.take_step());
+            let report = match on_pool(|| step.train(&batch, &fit.run.progress)) {
+                Ok(report) => report,
+                Err(error) => return Err(self.fail(error, &mut step, &batch, &mut fit)),
+            };
             fit.end_step(&report);
             self.each(|c| c.batch_end(&mut fit.run, &report))?;
             if let Some(loader) = validation.as_ref().filter(|_| self.validation_is_due(&fit)) {
@@ -225,6 +229,7 @@ impl Trainer {
 
     fn validate<S: TrainStep>(&mut self, step: &mut S, loader: &DataLoader<S::Batch>, fit: &mut Fit) -> Result<()> {
         step.exchange_weights()?;
+        step.watch(fit.run.watching.take_validation());
         for batch in loader.batches(Position::default(), &step.device())? {
             step.validate(&batch?)?;
         }
@@ -232,6 +237,23 @@ impl Trainer {
         fit.take_scores(&self.monitor, &scores)?;
         self.each(|c| c.validation_end(&mut fit.run, &scores))?;
         step.exchange_weights()
+    }
+
+    /// The error of a step that failed, told to the callbacks. Where a number was not finite, the step is run again for
+    /// those who want to see where that began.
+    fn fail<S: TrainStep>(&mut self, error: Error, step: &mut S, batch: &S::Batch, fit: &mut Fit) -> Error {
+        let mut error = error;
+        if let Some(probe) = fit.run.watching.failure().filter(|_| error.non_finite().is_some()) {
+            step.watch(Some(probe));
+            let again = on_pool(|| step.train(batch, &fit.run.progress));
+            error = again.err().and_then(Error::into_non_finite).unwrap_or(error);
+        }
+        let error = fit.with_last_good(error);
+        for callback in &mut self.callbacks {
+            // The step's error is what the user must see.
+            let _ = callback.fit_failed(&mut fit.run, &error);
+        }
+        error
     }
 
     fn end<S: TrainStep>(mut self, mut step: S, mut fit: Fit) -> Result<Fitted<S>> {

@@ -1,10 +1,12 @@
 //! From a loss to new parameters.
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 
 use super::Progress;
 use crate::optim::{Constant, WeightAverage};
-use crate::{Error, GradTransform, Gradients, Optimizer, ParamStore, Result, Schedule, State, TensorExt};
+use crate::{Error, GradTransform, Gradients, Optimizer, ParamStore, Pass, Probe, Result, Schedule, State, TensorExt};
 
 /// From a loss to new parameters: backward, gradient transforms, learning rate, optimizer, average of the weights.
 ///
@@ -25,13 +27,14 @@ pub struct Update {
     transforms: Vec<Box<dyn GradTransform>>,
     average: Option<WeightAverage>,
     checked: bool,
+    probe: Option<Arc<dyn Probe>>,
 }
 
 impl Update {
     /// Updates by `optimizer` at a constant rate.
     pub fn new(optimizer: impl Optimizer + 'static) -> Self {
         let (optimizer, schedule) = (Box::new(optimizer), Box::new(Constant));
-        Self { optimizer, schedule, transforms: vec![], average: None, checked: false }
+        Self { optimizer, schedule, transforms: vec![], average: None, checked: false, probe: None }
     }
 
     /// The learning rate follows `schedule`.
@@ -54,6 +57,33 @@ impl Update {
         Ok(self)
     }
 
+    /// From now on `probe` watches the passes that are taken from here and the gradients, or nobody.
+    pub fn watch(&mut self, probe: Option<Arc<dyn Probe>>) {
+        self.probe = probe;
+    }
+
+    /// Who watches, if anybody does.
+    pub fn probe(&self) -> Option<&Arc<dyn Probe>> {
+        self.probe.as_ref()
+    }
+
+    /// The pass of a step of training at `progress`.
+    pub fn pass(&self, progress: &Progress) -> Pass {
+        self.watched(Pass::train(progress.seed))
+    }
+
+    /// A pass of validation.
+    pub fn validation_pass(&self) -> Pass {
+        self.watched(Pass::eval())
+    }
+
+    fn watched(&self, pass: Pass) -> Pass {
+        match self.probe.as_ref().filter(|probe| probe.watches_layers()) {
+            Some(probe) => pass.with_probe(Arc::clone(probe)),
+            None => pass,
+        }
+    }
+
     /// The parameters that it updates.
     pub fn params(&self) -> &ParamStore {
         self.optimizer.params()
@@ -72,6 +102,9 @@ impl Update {
         if !self.checked {
             gradients.expect_all(self.optimizer.params())?;
             self.checked = true;
+        }
+        if let Some(probe) = &self.probe {
+            probe.param_gradients(&gradients)?;
         }
         Ok((value, self.apply(gradients, progress)?))
     }

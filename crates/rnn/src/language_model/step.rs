@@ -1,6 +1,7 @@
 //! Training along a text.
 
 use std::f64::consts::LN_2;
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use glassbox_core::dataset::StreamBatch;
@@ -8,7 +9,8 @@ use glassbox_core::loss::CrossEntropy;
 use glassbox_core::metric::Mean;
 use glassbox_core::train::{Score, Scores, StepReport, Update};
 use glassbox_core::{
-    Error, GradTransform, Loss, Optimizer, ParamStore, Pass, Progress, Result, Schedule, State, TensorExt, TrainStep,
+    Error, GradTransform, Loss, Optimizer, ParamStore, Pass, Probe, Progress, Result, Schedule, State, TensorExt,
+    TrainStep,
 };
 
 use super::LanguageModel;
@@ -126,8 +128,9 @@ impl TrainStep for LanguageModelStep {
     }
 
     fn train(&mut self, batch: &StreamBatch, progress: &Progress) -> Result<StepReport> {
-        let before = self.state.take();
-        let (loss, state) = self.forward(batch, before, &Pass::train(progress.seed))?;
+        // Kept until the update is done, so that a step that failed can be run again.
+        let before = self.state.clone();
+        let (loss, state) = self.forward(batch, before, &self.update.pass(progress))?;
         let (loss, values) = self.update.step(&loss, progress)?;
         self.state = Some(state);
         Ok(StepReport { loss, samples: batch.target.elem_count(), values })
@@ -135,7 +138,7 @@ impl TrainStep for LanguageModelStep {
 
     fn validate(&mut self, batch: &StreamBatch) -> Result<()> {
         let before = self.validation.state.take();
-        let (loss, state) = self.forward(batch, before, &Pass::eval())?;
+        let (loss, state) = self.forward(batch, before, &self.update.validation_pass())?;
         self.validation.loss.update(loss.to_f64()?, batch.target.elem_count() as f64);
         self.validation.state = Some(state);
         Ok(())
@@ -157,6 +160,10 @@ impl TrainStep for LanguageModelStep {
 
     fn exchange_weights(&mut self) -> Result<()> {
         self.update.exchange_weights()
+    }
+
+    fn watch(&mut self, probe: Option<Arc<dyn Probe>>) {
+        self.update.watch(probe);
     }
 
     fn params(&self) -> Vec<(&'static str, ParamStore)> {

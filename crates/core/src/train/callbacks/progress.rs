@@ -1,16 +1,60 @@
 //! A progress bar in a terminal, plain lines elsewhere.
 
-use crate::Result;
 use crate::train::{Callback, Run, Scores, StepReport};
+use crate::{Error, Result};
 
-/// Shows the run on standard error: in a terminal a bar with rate, remaining time, loss and scores (feature `progress`);
-/// elsewhere, or without the feature, a line for each epoch and each validation within one.
+/// Shows the run on standard error: in a terminal a bar with rate, remaining time, the loss with its course, scores and the
+/// newest warning (feature `progress`); elsewhere, or without the feature, a line for each epoch and each validation within one.
 #[derive(Default)]
 pub struct ProgressBar {
     bar: Bar,
     /// Smoothed over the last fifty steps or so.
     loss: Option<f64>,
     scores: Option<String>,
+    course: Course,
+    /// How many of the run's warnings were shown, and the newest.
+    warned: usize,
+    warning: Option<String>,
+}
+
+/// The losses of a run, for a drawing of a few characters: each of `means` is of `width` steps, the last one unfinished.
+#[derive(Default)]
+struct Course {
+    means: Vec<f64>,
+    width: u32,
+    in_last: u32,
+}
+
+/// Characters of the drawing at most; even, since two become one where there are too many.
+const COURSE: usize = 16;
+/// A warning is cut to so many characters in the bar; its line has all of it.
+const WARNING: usize = 60;
+
+impl Course {
+    fn push(&mut self, loss: f64) {
+        self.width = self.width.max(1);
+        match self.means.last_mut().filter(|_| self.in_last < self.width) {
+            Some(mean) => *mean += (loss - *mean) / f64::from(self.in_last + 1),
+            None => {
+                self.means.push(loss);
+                self.in_last = 0;
+            }
+        }
+        self.in_last += 1;
+        if self.means.len() == COURSE && self.in_last == self.width {
+            self.means = self.means.chunks(2).map(|pair| pair.iter().sum::<f64>() / pair.len() as f64).collect();
+            self.width *= 2;
+            self.in_last = self.width;
+        }
+    }
+
+    fn draw(&self) -> String {
+        let finite = || self.means.iter().copied().filter(|mean| mean.is_finite());
+        let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
+        let bars = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+        let bar = |mean: f64| bars[((mean - low) / (high - low) * 7.0).round().clamp(0.0, 7.0) as usize];
+        finite().map(bar).collect()
+    }
 }
 
 /// Share of the old value in the smoothed loss.
@@ -19,7 +63,18 @@ const SMOOTHING: f64 = 0.98;
 impl ProgressBar {
     fn status(&self) -> String {
         let loss = self.loss.map(|loss| format!("loss {loss:.4}")).unwrap_or_default();
-        format!("{loss}  {}", self.scores.as_deref().unwrap_or_default())
+        let (course, scores) = (self.course.draw(), self.scores.as_deref().unwrap_or_default());
+        let warning =
+            self.warning.as_ref().map(|text| format!("  ! {}", text.chars().take(WARNING).collect::<String>()));
+        format!("{loss} {course}  {scores}{}", warning.unwrap_or_default())
+    }
+
+    fn show_warnings(&mut self, run: &Run) {
+        for text in run.warnings().iter().skip(self.warned) {
+            self.bar.line(&format!("warning: {text}"));
+            self.warning = Some(text.clone());
+        }
+        self.warned = run.warnings().len();
     }
 }
 
@@ -39,6 +94,8 @@ impl Callback for ProgressBar {
     fn batch_end(&mut self, run: &mut Run, report: &StepReport) -> Result<()> {
         let smoothed = self.loss.map_or(report.loss, |old| SMOOTHING * old + (1.0 - SMOOTHING) * report.loss);
         self.loss = Some(smoothed);
+        self.course.push(report.loss);
+        self.show_warnings(run);
         self.bar.show(run.progress.step, || self.status());
         Ok(())
     }
@@ -59,9 +116,14 @@ impl Callback for ProgressBar {
         Ok(())
     }
 
-    fn fit_end(&mut self, _: &mut Run) -> Result<()> {
+    fn fit_end(&mut self, run: &mut Run) -> Result<()> {
+        self.show_warnings(run);
         self.bar.end();
         Ok(())
+    }
+
+    fn fit_failed(&mut self, run: &mut Run, _: &Error) -> Result<()> {
+        self.fit_end(run)
     }
 }
 
@@ -132,5 +194,33 @@ mod plain {
         }
 
         pub fn end(&self) {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_course_of_a_loss_stays_short() {
+        let mut course = Course::default();
+        assert_eq!(course.draw(), "");
+        for step in 0..1000 {
+            course.push(f64::from(1000 - step));
+        }
+        let drawn: Vec<char> = course.draw().chars().collect();
+        assert!((COURSE / 2..=COURSE).contains(&drawn.len()), "{drawn:?}");
+        assert_eq!((drawn.first(), drawn.last()), (Some(&'█'), Some(&'▁')));
+        // A mean of 64 steps, 1000 down to 937.
+        assert_eq!(course.means[0], 968.5);
+    }
+
+    #[test]
+    fn a_loss_that_stays_is_drawn() {
+        let mut course = Course::default();
+        course.push(1.0);
+        course.push(f64::NAN);
+        course.push(1.0);
+        assert_eq!(course.draw(), "▁▁");
     }
 }
