@@ -29,7 +29,7 @@ pub fn activations() -> Result<Figure> {
     let input = Tensor::new(xs.as_slice(), &Device::Cpu)?;
     let curve = |name: &str, activation: Activation| {
         let ys = activation.forward(&input, &Pass::eval())?.to_f64_vec()?;
-        Ok((name.to_string(), xs.iter().copied().zip(ys).collect()))
+        Ok::<_, Error>((name.to_string(), xs.iter().copied().zip(ys).collect()))
     };
     let curves = vec![
         curve("sigmoid", Activation::Sigmoid)?,

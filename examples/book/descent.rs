@@ -34,7 +34,7 @@ fn walk(steps: usize, make: impl Fn(&ParamStore) -> Made) -> Result<Vec<([f64; 2
 pub fn valley() -> Result<Figure> {
     let path = |name: &str, make: fn(&ParamStore) -> Made| {
         let places = walk(40, make)?.into_iter().map(|([x, y], _)| (x, y)).collect();
-        Ok((name.to_string(), places))
+        Ok::<_, Error>((name.to_string(), places))
     };
     let curves = vec![
         path("gradient descent", |params| Ok(Box::new(Sgd::new(params, 0.095)?)))?,
@@ -48,7 +48,7 @@ pub fn rates() -> Result<Figure> {
     let curve = |rate: f64| {
         let heights = walk(40, |params| Ok(Box::new(Sgd::new(params, rate)?)))?;
         let points = heights.into_iter().enumerate().map(|(step, (_, height))| (step as f64, height)).collect();
-        Ok((format!("rate {rate}"), points))
+        Ok::<_, Error>((format!("rate {rate}"), points))
     };
     let curves = vec![curve(0.002)?, curve(0.02)?, curve(0.095)?, curve(0.105)?];
     Ok(Figure::log_curves(Section::Run, "Learning rates", ("step", "height"), curves))

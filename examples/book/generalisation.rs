@@ -67,7 +67,7 @@ pub fn overfitting() -> Result<Figure> {
             }
             Ok(())
         })?;
-        Ok((training, validation))
+        Ok::<_, Error>((training, validation))
     };
     let ((training, validation), (_, decayed), (_, more)) = (run(&few, 0.0)?, run(&few, 0.5)?, run(&many, 0.0)?);
     let curves = vec![
@@ -86,7 +86,7 @@ pub fn curves() -> Result<Figure> {
     let curve = |name: &str, steps| {
         let model = learn(&few, steps, 0.0, |_, _, _| Ok(()))?;
         let ys = model.forward(&input, &Pass::eval())?.to_f64_vec()?;
-        Ok((name.to_string(), xs.iter().copied().zip(ys).collect()))
+        Ok::<_, Error>((name.to_string(), xs.iter().copied().zip(ys).collect()))
     };
     let truth = ("the truth".to_string(), xs.iter().map(|&x| (x, (2.5 * x).sin())).collect());
     let curves = vec![truth, curve("after 200 steps", 200)?, curve("after 4,000 steps", STEPS)?];
@@ -115,7 +115,7 @@ pub fn data() -> Result<Figure> {
     let curve = |name: &str, hidden: &[usize]| {
         let counts = [20, 45, 90, 180, 360, 720, 1400];
         let point = |count: usize| Ok(((count as f64).log2(), 100.0 * score(count, hidden)?.0));
-        Ok((name.to_string(), counts.into_iter().map(point).collect::<Result<_>>()?))
+        Ok::<_, Error>((name.to_string(), counts.into_iter().map(point).collect::<Result<_>>()?))
     };
     let curves = vec![curve("one hidden layer of 64", &[64])?, curve("no hidden layer", &[])?];
     let axes = ("log2 of the number of digits to learn from", "% of new digits read right");

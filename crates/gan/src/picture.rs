@@ -51,7 +51,7 @@ pub fn image_grid(images: &Tensor, columns: usize) -> Result<Tensor> {
 /// # Errors
 /// Points of another size; a picture of no size or a reach that is not above 0.
 pub fn scatter(points: &Tensor, reach: f64, size: usize) -> Result<Tensor> {
-    if points.rank() != 2 || points.dims()[1] != 2 || size == 0 || !(reach > 0.0) {
+    if points.rank() != 2 || points.dims()[1] != 2 || size == 0 || reach <= 0.0 || reach.is_nan() {
         let got = format!("points {:?}, size {size}, reach {reach}", points.dims());
         return Err(Error::invalid("picture of points", "(count, 2), a size and a reach above 0", got));
     }

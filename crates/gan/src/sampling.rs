@@ -29,7 +29,7 @@ pub fn latents(
     let Some(limit) = truncation else {
         return rng.normal_tensor((count, latent_size), 0.0, 1.0, dtype, device);
     };
-    if !(limit >= 0.1) {
+    if limit < 0.1 || limit.is_nan() {
         return Err(Error::invalid("truncation", "at least 0.1", limit));
     }
     let mut within = || loop {

@@ -6,6 +6,9 @@ use glassbox_core::{Error, Pass, Result, State, concat};
 
 use crate::{Generator, image_grid, write_png};
 
+/// Samples to pictures.
+type Draw = Box<dyn Fn(&Tensor) -> Result<Tensor> + Send>;
+
 /// Writes pictures of the same latents after every validation: `grid.png`, the samples as they are now, and `strip.png`, a
 /// row for each validation with the first of them, so that one sees them grow. Where an average of the generator's weights
 /// is kept, it is what draws.
@@ -17,7 +20,7 @@ pub struct Snapshots<G> {
     condition: Option<Tensor>,
     columns: usize,
     scale: u32,
-    draw: Box<dyn Fn(&Tensor) -> Result<Tensor> + Send>,
+    draw: Draw,
     strip: Vec<Tensor>,
 }
 

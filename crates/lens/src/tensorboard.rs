@@ -195,8 +195,8 @@ mod tests {
     fn the_checksum_is_castagnolis() {
         // The check value of CRC-32C, and TensorFlow's mask of it by its formula.
         assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
-        let rotated = (0xe306_9283u32 >> 15) | (0xe306_9283u32 << 17);
-        assert_eq!(masked(b"123456789"), rotated.wrapping_add(0xa282_ead8));
+        // Its lowest 15 bits before its highest 17: 0x2507_c60d.
+        assert_eq!(masked(b"123456789"), 0x2507_c60d_u32.wrapping_add(0xa282_ead8));
     }
 
     #[test]

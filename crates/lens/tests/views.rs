@@ -150,7 +150,7 @@ fn the_gradient_of_the_first_state_is_that_of_the_whole_graph() {
     let (weight, start) = (normal(1, &[5, 5], DType::F64), normal(2, &[3, 5], DType::F64));
     let step = |state: &Tensor| -> Result<Tensor> { Ok(state.matmul(&weight)?.tanh()?) };
     let found = recurrence::state_gradients(
-        &[start.clone()],
+        std::slice::from_ref(&start),
         6,
         |_, state| Ok(vec![step(&state[0])?]),
         |t, state| Ok(if t == 2 || t == 5 { Some(state[0].sqr()?.sum_all()?) } else { None }),
@@ -181,9 +181,9 @@ fn attention_is_that_of_the_formulas() {
         for row in 0..4 {
             let score = |c: usize| (0..3).map(|i| q[head][row][i] * k[head][c][i]).sum::<f64>() / 3f64.sqrt();
             let total: f64 = (0..=row).map(|c| score(c).exp()).sum();
-            for column in 0..4 {
+            for (column, got) in values[head][row].iter().enumerate() {
                 let want = if column <= row { score(column).exp() / total } else { 0.0 };
-                assert!((values[head][row][column] - want).abs() < 1e-12);
+                assert!((got - want).abs() < 1e-12);
                 entropies[head] -= if want > 0.0 { want * want.ln() / 4.0 } else { 0.0 };
             }
         }
@@ -191,7 +191,7 @@ fn attention_is_that_of_the_formulas() {
     let found = attention::entropy(&weights).unwrap();
     found.iter().zip(entropies).for_each(|(got, want)| assert!((got - want).abs() < 1e-12));
     // Rollout of one layer: (mean over heads + I) / 2.
-    let rollout = attention::rollout(&[weights.clone()]).unwrap().to_vec2::<f64>().unwrap();
+    let rollout = attention::rollout(std::slice::from_ref(&weights)).unwrap().to_vec2::<f64>().unwrap();
     for (row, own) in rollout.iter().enumerate() {
         for (column, got) in own.iter().enumerate() {
             let mean = (values[0][row][column] + values[1][row][column]) / 2.0;
@@ -347,7 +347,7 @@ fn slices_of_a_bowl_are_parabolas_and_the_parameters_come_back() {
     let norm = start.to_f64_vec().unwrap().iter().map(|x| x * x).sum::<f64>();
     let loss = || {
         let now = params.get("weight").unwrap().value();
-        Ok((now - &start)?.sqr()?.sum_all()?.to_f64()?)
+        (now - &start)?.sqr()?.sum_all()?.to_f64()
     };
     let direction = descent::filter_normalised(&params, Seed(2)).unwrap();
     let line = descent::along(&params, &direction, (-1.0, 1.0), 5, loss).unwrap();

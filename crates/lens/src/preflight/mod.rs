@@ -168,7 +168,8 @@ impl Preflight {
                 .beyond("ln(classes), give or take half of it", KARPATHY)
                 .advise("Smaller weights in the last layer."));
         }
-        if !(self.overfitted_loss < 0.3 * self.initial_loss.abs()) {
+        // NaN is not learned either.
+        if self.overfitted_loss.is_nan() || self.overfitted_loss >= 0.3 * self.initial_loss.abs() {
             let (from, to) = (number(self.initial_loss), number(self.overfitted_loss));
             let evidence = format!("one batch cannot be learned by heart: its loss goes from {from} to {to}");
             let finding = Finding::new("overfit_one_batch", 0, evidence, self.overfitted_loss);

@@ -299,9 +299,12 @@ fn first_answer(answer: &Answer<'_>) -> Result<Option<FirstAnswer>> {
     Ok(Some(FirstAnswer { num_classes, are_probabilities: probabilities, cross_entropy }))
 }
 
+/// The classes, and the row of logits of each.
+type Classified = (Vec<usize>, Vec<Vec<f64>>);
+
 /// The classes and the rows of logits of an answer, where it is one of classes: outputs (batch, classes), targets (batch)
 /// of ids.
-pub(crate) fn classes_of(answer: &Answer<'_>) -> Result<Option<(Vec<usize>, Vec<Vec<f64>>)>> {
+pub(crate) fn classes_of(answer: &Answer<'_>) -> Result<Option<Classified>> {
     let (outputs, targets) = (answer.outputs, answer.targets);
     let fits = outputs.rank() == 2 && targets.rank() == 1 && outputs.dim(0)? == targets.dim(0)?;
     if !fits || targets.dtype().is_float() || !outputs.dtype().is_float() || outputs.dim(1)? < 2 {

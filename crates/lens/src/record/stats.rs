@@ -131,7 +131,7 @@ impl Histogram {
     pub fn of(values: &[f32], moments: &Moments) -> Self {
         let (mean, reach) = (moments.mean(), REACH * moments.std());
         let (low, high) = ((mean - reach).max(moments.min), (mean + reach).min(moments.max));
-        if moments.count == 0 || !(low <= high) {
+        if moments.count == 0 || low > high {
             return Self::default();
         }
         // An odd stride does not always meet the same place of a row of even length.

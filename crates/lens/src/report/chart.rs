@@ -38,7 +38,7 @@ const HEIGHT: f64 = 150.0;
 
 impl LineChart {
     pub fn svg(&self) -> String {
-        let curves: Vec<(usize, &Curve, Vec<(f64, f64)>)> =
+        let curves: Vec<_> =
             self.curves.iter().enumerate().map(|(i, curve)| (i % 6, curve, self.thinned(&curve.points))).collect();
         let legend = self.legend_rows();
         let top = 8.0 + LINE * legend.len() as f64 + LINE;

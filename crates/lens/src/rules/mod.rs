@@ -1,4 +1,4 @@
-//! Diagnosis: rules with a published definition, as small pure functions over the [`Record`](crate::record::Record).
+//! Diagnosis: rules with a published definition, as small pure functions over the [`Record`].
 //!
 //! A rule is silent on a healthy run: it warns when what it looks at lasts, not on one step. Each [`Finding`] says what was
 //! measured, where the line is, who drew it, and what to try.

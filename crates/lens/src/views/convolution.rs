@@ -223,6 +223,9 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     ranks
 }
 
+/// What makes a map of what a class was read from.
+type Maker<'a> = Box<dyn Fn() -> Result<Tensor> + 'a>;
+
 /// Everything in this module for one picture, beside each other: the picture, saliency, integrated gradients against black,
 /// Grad-CAM at the layer at `cam_at`, occlusion, and for each how alike it is for a shuffled network.
 ///
@@ -233,7 +236,7 @@ pub fn explain(model: &dyn Layer, params: &ParamStore, input: &Tensor, class: us
     let size = (height.min(width) / 4).max(1);
     let summed = |map: &Tensor| -> Result<Tensor> { Ok(map.squeeze(0)?.abs()?.sum(0)?) };
     let black = input.zeros_like()?;
-    let makers: [(&str, Box<dyn Fn() -> Result<Tensor> + '_>); 4] = [
+    let makers: [(&str, Maker<'_>); 4] = [
         ("saliency", Box::new(|| saliency(model, input, class))),
         ("integrated", Box::new(|| summed(&integrated_gradients(model, input, &black, class)?.values))),
         ("Grad-CAM", Box::new(|| grad_cam(model, input, class, cam_at))),

@@ -196,13 +196,13 @@ pub fn slice(params: &ParamStore, seed: Seed, side: usize, loss: impl Fn() -> Re
     walked.map(|()| rows)
 }
 
-/// A figure of a [`slice`].
+/// A figure of a [`slice`](fn@slice).
 pub fn slice_figure(rows: &[Vec<f64>]) -> Figure {
     let values = rows.iter().flatten().map(|loss| loss.max(1e-12).log10() as f32).collect();
     let side = rows.len();
     let name = |i: usize| {
         let place = -1.0 + 2.0 * i as f64 / side.saturating_sub(1).max(1) as f64;
-        if i % 4 == 0 { number((place * 100.0).round() / 100.0) } else { String::new() }
+        if i.is_multiple_of(4) { number((place * 100.0).round() / 100.0) } else { String::new() }
     };
     let map = HeatMap {
         label: "The loss around the end point, in two random directions".into(),

@@ -15,7 +15,10 @@ use glassbox_rnn::{Lstm, LstmConfig};
 
 use super::run::{Plan, mlp, normal};
 
-pub const RUNS: &[(&str, fn(u64) -> Vec<Finding>)] = &[
+/// What the lens finds in a run of this seed.
+type Findings = fn(u64) -> Vec<Finding>;
+
+pub const RUNS: &[(&str, Findings)] = &[
     ("clusters, ReLU", |seed| Plan::healthy(seed).findings()),
     ("clusters, tanh", tanh),
     ("digits, MLP", digits_mlp),

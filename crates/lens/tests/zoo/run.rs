@@ -56,16 +56,20 @@ impl Data {
     }
 }
 
+type ModelMaker = Box<dyn Fn(VarBuilder) -> Result<Sequential>>;
+type Spoiler = Box<dyn Fn(&ParamStore) -> Result<()>>;
+type OptimizerMaker = Box<dyn Fn(&ParamStore) -> Result<Box<dyn Optimizer>>>;
+
 /// A run of a classifier; each field can be spoiled.
 pub struct Plan {
     pub seed: u64,
     pub train: Data,
     pub test: Data,
     pub epochs: u64,
-    pub model: Box<dyn Fn(VarBuilder) -> Result<Sequential>>,
-    pub optimizer: Box<dyn Fn(&ParamStore) -> Result<Box<dyn Optimizer>>>,
+    pub model: ModelMaker,
+    pub optimizer: OptimizerMaker,
     /// Done to the parameters before training.
-    pub spoil: Box<dyn Fn(&ParamStore) -> Result<()>>,
+    pub spoil: Spoiler,
 }
 
 impl Plan {

@@ -151,7 +151,7 @@ fn histogram(record: &Record, path: &str, kind: &str) -> Option<Figure> {
         columns.iter().map(|v| layer(v, path).map(|l| &l.histogram).filter(|h| !h.counts.is_empty())).collect();
     let bounds = || own.iter().flatten().map(|h| (h.low, h.high)).filter(|(l, h)| l.is_finite() && h.is_finite());
     let (low, high) = bounds().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), (a, b)| (l.min(a), h.max(b)));
-    if !(low < high) {
+    if low >= high {
         return None;
     }
     let spread: Vec<Vec<f64>> =
