@@ -21,23 +21,12 @@ use serde::Serialize;
 struct Args {
     #[command(flatten)]
     run: RunArgs,
-    /// Weight of the penalties R1 and R2
-    #[arg(long, default_value_t = 0.1)]
-    gamma: f64,
-    #[arg(long, default_value_t = 0.999)]
-    ema: f64,
-    #[arg(long, default_value_t = 32)]
-    latent: usize,
-    #[arg(long, default_value_t = 128)]
-    hidden: usize,
-    #[arg(long, default_value_t = 1)]
-    every: u64,
-    #[arg(long, default_value = "both")]
-    which: String,
 }
 
 /// Samples of a mixture in an epoch.
 const SAMPLES: usize = 25_600;
+/// Weight of the penalties R1 and R2.
+const GAMMA: f64 = 0.1;
 
 fn main() -> ExitCode {
     common::run(example)
@@ -49,9 +38,6 @@ fn example() -> anyhow::Result<()> {
     let mut scores = vec![];
     let mut seconds = 0.0;
     for (name, modes) in [("ring", Modes::ring()), ("grid", Modes::grid())] {
-        if args.which != "both" && args.which != name {
-            continue;
-        }
         let (covered, quality, took) = learn(&args, name, modes)?;
         scores.extend([(format!("{name}_modes"), covered as f64), (format!("{name}_quality"), quality)]);
         seconds += took;
@@ -68,7 +54,7 @@ fn learn(args: &Args, name: &str, modes: Modes) -> anyhow::Result<(usize, f64, f
     let seed = Seed(run.seed).child(name);
     let (g_params, c_params) =
         (ParamStore::new(seed.child("generator"), &device), ParamStore::new(seed.child("critic"), &device));
-    let config = MlpGanConfig { hidden: vec![args.hidden; 3], latent_size: args.latent, ..Default::default() };
+    let config = MlpGanConfig { hidden: vec![128; 3], latent_size: 32, ..Default::default() };
     let generator = || MlpGenerator::new(config.clone(), g_params.root());
     let critic = MlpCritic::new(config.clone(), c_params.root())?;
     let adam =
@@ -77,11 +63,10 @@ fn learn(args: &Args, name: &str, modes: Modes) -> anyhow::Result<(usize, f64, f
         generator()?,
         critic,
         AdversarialLoss::Relativistic,
-        adam(&g_params)?.average_weights(args.ema)?,
+        adam(&g_params)?.average_weights(0.999)?,
         adam(&c_params)?,
     )
-    .penalty(Penalty::R1R2 { gamma: args.gamma })
-    .penalty_every(args.every)
+    .penalty(Penalty::R1R2 { gamma: GAMMA })
     .measure(modes.clone().measure());
 
     let reach = 2.0 * modes.centers.iter().flatten().fold(0.0, |reach: f64, &v| reach.max(v.abs())) / 1.6;

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Opens reports in headless Chromium and fails where one is not as it should be.
 
-    ../venv/bin/pip install playwright && ../venv/bin/playwright install chromium-headless-shell
-    ../venv/bin/python tools/check_report.py runs/cnn_digits/report.html [--pictures FOLDER] [--browser PROGRAM]
+    pip install playwright && playwright install chromium-headless-shell
+    python tools/check_report.py runs/cnn_digits/report.html [--pictures FOLDER] [--browser PROGRAM]
 
 At 380 and 1,440 pixels wide, light and dark: no message in the console, no request to anywhere, nothing wider than the page,
 a contrast of 4.5 to 1 for every text (3 to 1 for large ones, as WCAG 2.1 has it), an accessible name for every figure and

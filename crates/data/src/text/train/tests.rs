@@ -34,7 +34,7 @@ fn each_kind_learns_from_files_saves_and_reads_the_same() {
         assert_eq!(read.encode("the lazy fox jumps").unwrap(), ids, "{kind:?}");
         assert_eq!(read.decode(&ids).unwrap(), "the lazy fox jumps", "{kind:?}");
         // Learned pieces: fewer tokens than characters.
-        assert!(ids.len() < 14, "{kind:?}: {ids:?}");
+        assert!(ids.len() < 18, "{kind:?}: {ids:?}");
     }
 }
 
