@@ -168,14 +168,7 @@ pub fn generator() -> Result<Figure> {
     let values = (0..INTERVALS).rev().flat_map(|i| shares.iter().map(move |s| s[i].sqrt())).collect();
     let rows = (0..INTERVALS).rev().map(name).collect();
     let axis = (0.0, DUEL_STEPS as f64, "step");
-    Ok(Figure::matrix(
-        Section::Learned,
-        "What the generator makes",
-        rows,
-        values,
-        axis,
-        "share of samples, as its root",
-    ))
+    Ok(Figure::matrix(Section::Learned, "What the generator makes", rows, values, axis, "√share"))
 }
 
 pub fn discriminator() -> Result<Figure> {

@@ -73,7 +73,7 @@ pub fn overfitting() -> Result<Figure> {
     let curves = vec![
         ("20 points: training".to_string(), training),
         ("20 points: validation".to_string(), validation),
-        ("20, weight decay: validation".to_string(), decayed),
+        ("20, decay: validation".to_string(), decayed),
         ("400 points: validation".to_string(), more),
     ];
     Ok(Figure::log_curves(Section::Run, "Learning by heart", ("step", "loss"), curves))

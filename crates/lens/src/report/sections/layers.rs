@@ -171,7 +171,7 @@ fn histogram(record: &Record, path: &str, kind: &str) -> Option<Figure> {
         rows: (0..BINS).rev().map(name).collect(),
         values,
         x: (columns.first()?.step as f64, columns.last()?.step as f64, "step".into()),
-        unit: "share, as its root".into(),
+        unit: "√share".into(),
         range: None,
         palette: Palette::Viridis,
         log: false,
